@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of kernels. docs/numerics.md defines every operation down to the order of its roundings;
+ * each level equals `ref` bit for bit. Kernels are pure: no allocation, no state, no threads, no
+ * failure; sizes are the caller's promise, asserted. Pointers may be unaligned unless stated.
+ *
+ * Shapes: D model width, S head size, T token rows, V vocabulary.
+ */
+#ifndef CHOIR_KERNELS_KERNELS_H
+#define CHOIR_KERNELS_KERNELS_H
+
+#include "common/status.h"
+#include "kernels/pack.h"
+
+typedef enum choir_level {
+    CHOIR_LEVEL_REF,
+    CHOIR_LEVEL_AVX2,   /* AVX2, FMA, F16C */
+    CHOIR_LEVEL_AVX512, /* F, BW, VL, DQ, VNNI, and all of AVX2's */
+    CHOIR_LEVEL_COUNT,
+} choir_level;
+
+/* One block of 32 quantized activations (docs/numerics.md, "Linear layers", q8). 40 bytes. */
+typedef struct choir_q8 {
+    int8_t q[32];
+    float d;
+    int16_t sum[2]; /* of q[0..16) and q[16..32) */
+} choir_q8;
+
+enum { CHOIR_MAX_LEAVES = 64 };
+
+/*
+ * The leaves of one subtree of the sum tree, within the columns of a slice. Leaf i covers the
+ * slice's blocks [first_block + i * leaf_blocks, ...), leaf_blocks of them, the last one perhaps
+ * fewer. The tree as a stack program: after leaf i is pushed, merges[i] times the two topmost are
+ * popped and (lower + upper) is pushed.
+ */
+typedef struct choir_leaves {
+    int64_t first_block;
+    int64_t n_blocks; /* > 0 */
+    int64_t leaf_blocks;
+    int n_leaves; /* ceil(n_blocks / leaf_blocks), 1..CHOIR_MAX_LEAVES */
+    uint8_t merges[CHOIR_MAX_LEAVES];
+} choir_leaves;
+
+/* Fills n_leaves and merges of a subtree from the three other fields. */
+void choir_leaves_plan(choir_leaves *leaves);
+
+/*
+ * y[t][r] = tree over the leaves of the chain of row r and token t, for the rows of groups
+ * [group_begin, group_end), valid rows only.
+ *
+ *   y   [T][y_stride] f32; row r of the slice is written to y[t * y_stride + r]; overwritten
+ *   x   [T][x_stride] blocks of choir_q8 for quantized types, f32 for float types; x_stride counts
+ *       blocks or floats; column 0 of x[t] is column 0 of the slice
+ *   T   >= 1, any
+ */
+typedef void (*choir_linear_fn)(float *y, int64_t y_stride, const choir_matrix *w,
+                                int64_t group_begin, int64_t group_end, const void *x,
+                                int64_t x_stride, int T, const choir_leaves *leaves);
+
+/* out[i] = block i of x[0..n); n a multiple of 32. */
+typedef void (*choir_quantize_fn)(choir_q8 *out, const float *x, int64_t n);
+
+/* y = x / rms(x) * weight over n elements, "Everything else"; y may be x. */
+typedef void (*choir_rms_norm_fn)(float *y, const float *x, const float *weight, int64_t n,
+                                  float eps);
+
+/* h[i] = silu(gate[i]) * up[i]; h may be gate. */
+typedef void (*choir_swiglu_fn)(float *h, const float *gate, const float *up, int64_t n);
+
+/* x[i] = x[i] + y[i], each one rounded addition. */
+typedef void (*choir_add_fn)(float *x, const float *y, int64_t n);
+
+/*
+ * Rotates one head of S elements in place. cosines, sines [n_rot / 2] of the row's position.
+ * Adjacent: pairs (2i, 2i+1), else (i, i + n_rot/2). Elements from n_rot on stay.
+ */
+typedef void (*choir_rotary_fn)(float *x, const float *cosines, const float *sines, int64_t n_rot,
+                                bool is_adjacent);
+
+enum { CHOIR_PAGE_POSITIONS = 64, CHOIR_SPAN_PAGES = 16 };
+
+typedef enum choir_cache_type { CHOIR_CACHE_F16, CHOIR_CACHE_F32, CHOIR_CACHE_Q8_0 } choir_cache_type;
+
+/*
+ * Bytes of the keys (or values) of one KV head in one page of 64 positions: keys [S][64], values
+ * [64][S]; q8_0 keeps the quants so, followed by the halves d as [S/32][64] or [64][S/32]. A multiple
+ * of 64. S even, for q8_0 a multiple of 32.
+ */
+size_t choir_kv_page_bytes(choir_cache_type type, int64_t S);
+/* Rounds one position's key (S floats, rotated) or value to the type and stores it in its page. */
+void choir_kv_store_key(void *page, choir_cache_type type, int64_t S, int position_in_page,
+                        const float *key);
+void choir_kv_store_value(void *page, choir_cache_type type, int64_t S, int position_in_page,
+                          const float *value);
+
+/* The running state of attention for one query head: maximum, sum, and o [S] behind it. */
+typedef struct choir_attention_state {
+    float m, l;
+    float *o; /* [S] */
+} choir_attention_state;
+
+/*
+ * One span for `n_heads` query heads that share a KV head, as if it were the whole.
+ *
+ *   states     [n_heads], overwritten
+ *   q          [n_heads][S], rotated and scaled
+ *   key_pages  [n_pages] the span's pages for this KV head, n_pages <= CHOIR_SPAN_PAGES
+ *   n_visible  positions of the span that the query may see, 1..64 * n_pages
+ */
+typedef void (*choir_attention_span_fn)(choir_attention_state *states, const float *q, int n_heads,
+                                        int64_t S, const void *const *key_pages,
+                                        const void *const *value_pages, choir_cache_type key_type,
+                                        choir_cache_type value_type, int64_t n_visible);
+/* Merges the next span's state into the running one, ascending; S elements. */
+typedef void (*choir_attention_merge_fn)(choir_attention_state *running,
+                                         const choir_attention_state *span, int64_t S);
+/* out = o / l. */
+typedef void (*choir_attention_finish_fn)(float *out, const choir_attention_state *state, int64_t S);
+
+/* One chunk of log-sum-exp: *m = max z, *l = lane sum of exp(z - m); n >= 1. */
+typedef void (*choir_lse_chunk_fn)(const float *z, int64_t n, float *m, float *l);
+
+/* n values of a file row in its own blocks as f32; n a multiple of the block. */
+typedef void (*choir_dequantize_fn)(float *y, const uint8_t *blocks, choir_type type, int64_t n);
+
+/* All kernels of one level. linear is found by choir_kernels_linear(). */
+typedef struct choir_kernels {
+    choir_level level;
+    choir_linear_fn linear[31]; /* by choir_type; NULL where the type is not served */
+    choir_quantize_fn quantize;
+    choir_rms_norm_fn rms_norm;
+    choir_swiglu_fn swiglu;
+    choir_add_fn add;
+    choir_rotary_fn rotary;
+    choir_attention_span_fn attention_span;
+    choir_attention_merge_fn attention_merge;
+    choir_attention_finish_fn attention_finish;
+    choir_lse_chunk_fn lse_chunk;
+    choir_dequantize_fn dequantize;
+} choir_kernels;
+
+/* The table of a level: `ref` overwritten upward. EUNSUPPORTED where this CPU lacks the level. */
+choir_status choir_kernels_get(choir_level level, const choir_kernels **result) CHOIR_MUST_CHECK;
+/* The highest level this CPU has. */
+choir_level choir_level_best(void);
+const char *choir_level_name(choir_level level);
+/* EUSAGE for an unknown name. */
+choir_status choir_level_parse(const char *name, choir_level *level) CHOIR_MUST_CHECK;
+const char *choir_cache_type_name(choir_cache_type type);
+choir_status choir_cache_type_parse(const char *name, choir_cache_type *type) CHOIR_MUST_CHECK;
+
+/* exp and log of docs/numerics.md; the same operations on every level. */
+float choir_expf(float x);
+float choir_logf(float x);
+/*
+ * Merges the next chunk (m, l) into a running log-sum-exp; start with (-inf, 0) and the first chunk
+ * that is not -inf is taken as it is. lse = m + choir_logf(l) at the end.
+ */
+void choir_lse_merge(float *m, float *l, float chunk_m, float chunk_l);
+/* Entries of one chunk for a vocabulary of V: a power of two, at least 16, at most 64 chunks. */
+int64_t choir_lse_chunk_size(int64_t V);
+float choir_half_to_float(uint16_t half);
+uint16_t choir_float_to_half(float value);
+
+#endif

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every test_<stem>.c of tests/unit and check_<stem>.c of tests/kernels is one cmocka program; it runs
+# with the source folder as its working directory and finds the build in $CHOIR_BUILD.
+function(choir_test_programs folder pattern)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/${pattern}_*.c)
+    foreach(source ${sources})
+        get_filename_component(name ${source} NAME_WE)
+        add_executable(${name} ${source})
+        target_link_libraries(${name} ${ARGN} PkgConfig::CMOCKA)
+        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+        add_test(NAME ${folder}/${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+        set_tests_properties(${folder}/${name} PROPERTIES TIMEOUT 300 LABELS ${folder}
+            ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
+    endforeach()
+endfunction()
+
+# Script tests: tests/<folder>/test_*.{sh,py}, each one ctest test of its own.
+function(choir_test_scripts folder timeout)
+    file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/test_*.sh
+        ${CMAKE_SOURCE_DIR}/tests/${folder}/test_*.py)
+    foreach(script ${scripts})
+        get_filename_component(name ${script} NAME_WE)
+        add_test(NAME ${folder}/${name} COMMAND ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+        set_tests_properties(${folder}/${name} PROPERTIES TIMEOUT ${timeout} LABELS ${folder}
+            ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
+    endforeach()
+endfunction()
+
+choir_test_programs(unit test choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
+choir_test_programs(kernels check choir_kernels choir_common)
+choir_test_scripts(e2e 600)
+include(tests/fuzz/fuzz.cmake OPTIONAL)
+include(tests/mpi/mpi.cmake OPTIONAL)
+include(tests/fixtures/fixtures.cmake OPTIONAL)
+include(tests/bench/bench.cmake OPTIONAL)
