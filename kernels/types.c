@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/types.h"
+
+#include <assert.h>
+#include <strings.h>
+
+/* Ascending id. Block sizes as in docs/formats.md. */
+static const choir_type_info types[] = {
+    {CHOIR_F32, "F32", 1, 4, false},      {CHOIR_F16, "F16", 1, 2, false},
+    {CHOIR_Q4_0, "Q4_0", 32, 18, true},   {CHOIR_Q4_1, "Q4_1", 32, 20, true},
+    {CHOIR_Q8_0, "Q8_0", 32, 34, true},   {CHOIR_Q4_K, "Q4_K", 256, 144, true},
+    {CHOIR_Q6_K, "Q6_K", 256, 210, true}, {CHOIR_BF16, "BF16", 1, 2, false},
+};
+static const int n_types = sizeof types / sizeof types[0];
+
+const choir_type_info *choir_type_find(uint32_t id)
+{
+    for (int i = 0; i < n_types; i++)
+        if ((uint32_t)types[i].type == id)
+            return &types[i];
+    return NULL;
+}
+
+const choir_type_info *choir_type_info_of(choir_type type)
+{
+    const choir_type_info *info = choir_type_find((uint32_t)type);
+    assert(info);
+    return info;
+}
+
+const choir_type_info *choir_type_find_name(const char *name)
+{
+    for (int i = 0; i < n_types; i++)
+        if (strcasecmp(types[i].name, name) == 0)
+            return &types[i];
+    return NULL;
+}
+
+const choir_type_info *choir_type_all(int *count)
+{
+    *count = n_types;
+    return types;
+}
