@@ -26,7 +26,7 @@ function(choir_test_scripts folder timeout)
     endforeach()
 endfunction()
 
-choir_test_programs(unit test choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
+choir_test_programs(unit test choir_flags choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
 choir_test_programs(kernels check choir_kernels choir_common)
 choir_test_scripts(e2e 600)
 include(tests/fuzz/fuzz.cmake OPTIONAL)

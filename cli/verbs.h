@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verbs of `choir`, one file each. argv[0] is the verb. A verb writes its results to standard
+ * output; a failure is returned, and main prints its words and exits with the status as code.
+ */
+#ifndef CHOIR_CLI_VERBS_H
+#define CHOIR_CLI_VERBS_H
+
+#include "common/status.h"
+
+/* Verbs, in the order of `choir --help`. */
+
+#endif
