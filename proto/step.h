@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The step: the one message that the lead broadcasts, all that a rank needs to run the next forward
+ * pass. Flat and versioned, one contiguous buffer in the machine's byte order (all ranks are one
+ * build):
+ *
+ *     | header | sequences [n_seqs] | token ids [n_rows] | new pages | targets |
+ *
+ * Rows stand in the order of the sequences, a sequence's rows in ascending position. A slot is the
+ * place of a running sequence on every rank; its page table maps position / page_positions to a
+ * page of the pool. New pages are appended to the table of their slot before the pass; a sequence
+ * whose first position is 0 empties the table first.
+ */
+#ifndef CHOIR_PROTO_STEP_H
+#define CHOIR_PROTO_STEP_H
+
+#include "common/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CHOIR_STEP_VERSION = 1,
+    CHOIR_STEP_MAX_SEQS = 4096, /* the largest max_num_seqs */
+    CHOIR_STEP_MAX_TOP = 64,    /* the largest n_top */
+};
+
+/* What both sides know from the start; every field > 0. */
+typedef struct choir_step_limits {
+    int32_t max_num_seqs;           /* slots 0..max_num_seqs-1; <= CHOIR_STEP_MAX_SEQS */
+    int32_t max_num_batched_tokens; /* rows of a step */
+    int32_t max_model_len;          /* positions of a sequence */
+    int32_t n_pages;                /* pages of the pool */
+    int32_t page_positions;         /* CHOIR_PAGE_POSITIONS */
+    int32_t vocab_size;
+} choir_step_limits;
+
+/* EUSAGE, naming the limit that is out of range. */
+choir_status choir_step_limits_check(const choir_step_limits *limits) CHOIR_MUST_CHECK;
+/* The largest message; what each rank allocates once. */
+size_t choir_step_bytes_max(const choir_step_limits *limits);
+
+enum choir_step_flags {
+    CHOIR_STEP_STOP = 1, /* no rows: ranks leave their loop */
+};
+
+enum choir_sequence_flags {
+    CHOIR_SEQUENCE_FULL_ROW = 1,    /* the whole row of logits is wanted on the lead */
+    CHOIR_SEQUENCE_HAS_TARGETS = 2, /* one target id for each wanted row */
+};
+
+typedef struct choir_step_sequence {
+    int32_t slot;
+    int32_t first_position;
+    int32_t n_tokens;       /* > 0 */
+    int32_t n_pages_before; /* ceil(first_position / page_positions): pages in the table already */
+    int32_t n_new_pages; /* those that positions up to first_position + n_tokens need beyond them */
+    int32_t first_wanted; /* rows [first_wanted, n_tokens) want logits; n_tokens: none */
+    int32_t n_top;        /* best alternatives of each wanted row, 0..CHOIR_STEP_MAX_TOP */
+    uint32_t flags;       /* choir_sequence_flags */
+} choir_step_sequence;
+
+/* A checked message. Pointers reach into its buffer and live as long as it does. */
+typedef struct choir_step {
+    uint64_t id;
+    bool is_stop;
+    int32_t n_seqs, n_rows, n_new_pages, n_targets;
+    int32_t n_wanted;                /* rows that want logits */
+    const choir_step_sequence *seqs; /* [n_seqs], each slot at most once */
+    const int32_t *token_ids;        /* [n_rows] */
+    const int32_t *new_pages;        /* [n_new_pages], sequence by sequence */
+    const int32_t *targets; /* [n_targets], by wanted row of the sequences that have them */
+} choir_step;
+
+/*
+ * Checks all of a message of exactly `bytes` bytes, 8-byte aligned, against the limits. EINTERNAL
+ * with words: the lead is ours, so a message that fails is our bug.
+ */
+choir_status choir_step_view(const void *buffer, size_t bytes, const choir_step_limits *limits,
+                             choir_step *step) CHOIR_MUST_CHECK;
+
+/* Builds messages, one after the other, in memory allocated once. */
+typedef struct choir_step_builder choir_step_builder;
+
+choir_status choir_step_builder_create(const choir_step_limits *limits,
+                                       choir_step_builder **builder) CHOIR_MUST_CHECK;
+void choir_step_builder_destroy(choir_step_builder **builder);
+/* Begins a message. */
+void choir_step_builder_begin(choir_step_builder *builder, uint64_t step_id);
+/*
+ * Adds a sequence: token_ids [n_tokens], new_pages [n_new_pages], targets [n_tokens - first_wanted]
+ * where flags say so, all copied. EINTERNAL where the limits leave no room.
+ */
+choir_status choir_step_builder_add(choir_step_builder *builder,
+                                    const choir_step_sequence *sequence, const int32_t *token_ids,
+                                    const int32_t *new_pages,
+                                    const int32_t *targets) CHOIR_MUST_CHECK;
+/* Ends the message; flags are choir_step_flags. *buffer is the builder's, until its next begin. */
+void choir_step_builder_finish(choir_step_builder *builder, uint32_t flags, const void **buffer,
+                               size_t *bytes);
+
+/*
+ * What comes back for one wanted row, merged from all vocabulary shards. Pointers live until
+ * choir_scheduler_complete() returns. logprob = logit - lse, one rounded subtraction.
+ */
+typedef struct choir_row_result {
+    bool is_finite;          /* all logits of the row; the rest means nothing where false */
+    float lse;               /* log-sum-exp */
+    float target_logit;      /* of the row's target, where the sequence has them */
+    int n_top;               /* min(the sequence's n_top, V) */
+    const int32_t *top_ids;  /* descending logits, ties to the lower id, -0 ties with +0 */
+    const float *top_logits; /* [n_top] */
+    const float *logits;     /* [V] where FULL_ROW, else NULL */
+} choir_row_result;
+
+#endif
