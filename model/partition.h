@@ -12,11 +12,10 @@
 
 #include "common/status.h"
 #include "kernels/kernels.h"
+#include "model/model.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef struct choir_hparams choir_hparams; /* model/model.h */
 
 enum { CHOIR_MAX_RANKS = 4096 };
 
