@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A choir_json pointer is a json_t pointer under another name. That memory ran out while building is
- * remembered in one flag of the thread: a dump follows its building on the same thread.
+ * A choir_json pointer is a json_t pointer under another name. That memory ran out while building
+ * is remembered in one flag of the thread: a dump follows its building on the same thread.
  */
 #include "common/json.h"
 
@@ -182,9 +182,7 @@ void choir_json_append(choir_json *array, choir_json *value)
 
 choir_status choir_json_dump(const choir_json *json, char **text)
 {
-    *text = build_failed || !json
-                ? NULL
-                : json_dumps(as_json(json), JSON_ENCODE_ANY);
+    *text = build_failed || !json ? NULL : json_dumps(as_json(json), JSON_ENCODE_ANY);
     build_failed = false;
     return *text ? CHOIR_OK : choir_fail(CHOIR_ENOMEM, "out of memory for JSON");
 }

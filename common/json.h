@@ -28,8 +28,8 @@ typedef enum choir_json_type {
  * Parses one value that fills all of text[0..length). EFORMAT with line and column: bad syntax,
  * duplicate keys, invalid UTF-8, U+0000 in strings, nesting over 2,048.
  */
-choir_status choir_json_parse(const char *text, size_t length, choir_json **result)
-    CHOIR_MUST_CHECK;
+choir_status choir_json_parse(const char *text, size_t length,
+                              choir_json **result) CHOIR_MUST_CHECK;
 void choir_json_destroy(choir_json **json);
 
 /* Reading. NULL is read as JSON null everywhere, so look-ups can be chained. */
@@ -47,15 +47,15 @@ bool choir_json_next(const choir_json *object, size_t *position, const char **ke
                      const choir_json **value);
 
 /*
- * Building. A maker returns NULL when memory is out; set and append accept that NULL, take the value
- * over in any case, and make choir_json_dump() on the whole fail, so only dump needs a check.
+ * Building. A maker returns NULL when memory is out; set and append accept that NULL, take the
+ * value over in any case, and make choir_json_dump() on the whole fail, so only dump needs a check.
  */
 choir_json *choir_json_make_object(void);
 choir_json *choir_json_make_array(void);
 choir_json *choir_json_make_null(void);
 choir_json *choir_json_make_boolean(bool value);
 choir_json *choir_json_make_integer(int64_t value);
-choir_json *choir_json_make_real(double value); /* not finite: null */
+choir_json *choir_json_make_real(double value);                      /* not finite: null */
 choir_json *choir_json_make_string(const char *text, size_t length); /* invalid UTF-8 → U+FFFD */
 void choir_json_set(choir_json *object, const char *key, choir_json *value);
 void choir_json_append(choir_json *array, choir_json *value);

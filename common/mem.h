@@ -30,13 +30,14 @@ static inline int64_t choir_ceil_div(int64_t a, int64_t b)
 }
 
 /*
- * Zeroed memory for `count` things of `size` bytes; free() releases it. ENOMEM also where the product
- * wraps. A count of 0 gives a valid pointer. *result is NULL on failure.
+ * Zeroed memory for `count` things of `size` bytes; free() releases it. ENOMEM also where the
+ * product wraps. A count of 0 gives a valid pointer. *result is NULL on failure.
  */
 choir_status choir_alloc(size_t count, size_t size, void **result) CHOIR_MUST_CHECK;
 /* The same, aligned to 64 bytes (cache line, AVX-512 vector); free() releases it. */
 choir_status choir_alloc_aligned(size_t count, size_t size, void **result) CHOIR_MUST_CHECK;
-/* Grows (or makes) an array of `size`-byte things so that it holds `count`; doubles, never shrinks. */
+/* Grows (or makes) an array of `size`-byte things so that it holds `count`; doubles, never shrinks.
+ */
 choir_status choir_grow(void **array, size_t *capacity, size_t count, size_t size) CHOIR_MUST_CHECK;
 /* A copy of `length` bytes with a NUL behind them; free() releases it. */
 choir_status choir_copy_string(const char *text, size_t length, char **result) CHOIR_MUST_CHECK;

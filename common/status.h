@@ -32,7 +32,8 @@ typedef enum choir_status {
 /* Records the words of an error for this thread (cut at 1,023 bytes) and returns `status`. */
 choir_status choir_fail(choir_status status, const char *format, ...) CHOIR_PRINTF(2, 3);
 
-/* The words of this thread's last failure; "" before the first. Valid until its next choir_fail(). */
+/* The words of this thread's last failure; "" before the first. Valid until its next choir_fail().
+ */
 const char *choir_error(void);
 
 /* A fixed name such as "EFORMAT"; "E?" for a value that is none. */

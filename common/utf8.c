@@ -25,7 +25,8 @@ static const utf8_form *form_of(unsigned char first)
 static size_t matching_bytes(const utf8_form *form, const unsigned char *text, size_t length)
 {
     size_t n = 1;
-    if (n < form->bytes && n < length && text[1] >= form->second_low && text[1] <= form->second_high)
+    if (n < form->bytes && n < length && text[1] >= form->second_low &&
+        text[1] <= form->second_high)
         n++;
     while (n >= 2 && n < form->bytes && n < length && (text[n] & 0xc0) == 0x80)
         n++;
