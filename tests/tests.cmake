@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every test_<stem>.c of tests/unit and check_<stem>.c of tests/kernels is one cmocka program; it runs
 # with the source folder as its working directory and finds the build in $CHOIR_BUILD.
+add_custom_target(test-programs)
 function(choir_test_programs folder pattern)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/${pattern}_*.c)
     foreach(source ${sources})
         get_filename_component(name ${source} NAME_WE)
         add_executable(${name} ${source})
+        add_dependencies(test-programs ${name})
         target_link_libraries(${name} ${ARGN} PkgConfig::CMOCKA)
         set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
         add_test(NAME ${folder}/${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
@@ -25,6 +27,17 @@ function(choir_test_scripts folder timeout)
             ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
     endforeach()
 endfunction()
+
+# Checks of the tree itself, tests/check_*.sh; --quick leaves out those that build everything again.
+file(GLOB checks CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/check_*.sh)
+foreach(check ${checks})
+    get_filename_component(name ${check} NAME_WE)
+    add_test(NAME check/${name} COMMAND ${check} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(check/${name} PROPERTIES TIMEOUT 300 LABELS check
+        ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
+endforeach()
+set_tests_properties(check/check_clang check/check_sanitized PROPERTIES TIMEOUT 600 PROCESSORS 2
+    LABELS "check;build")
 
 choir_test_programs(unit test choir_flags choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
 choir_test_programs(kernels check choir_kernels choir_common)
