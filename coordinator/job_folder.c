@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/runtime.h"
+#include "coordinator/job_folder.h"
 
 #include "common/mem.h"
 
@@ -17,7 +17,7 @@
 #define JOB_PREFIX "job-"
 #define LOCK_NAME "lock"
 #define SHARED "/dev/shm"
-enum { SUFFIX_CHARS = 6, PATH_CAP = 512, LONGEST_FOLDER = 60, DEEPEST_TREE = 16 };
+enum { SUFFIX_CHARS = 6, PATH_CAP = 512, LONGEST_BASE = 60, DEEPEST_TREE = 16 };
 
 static choir_status make_private_folder(const char *path)
 {
@@ -34,31 +34,14 @@ static choir_status make_private_folder(const char *path)
     return CHOIR_OK;
 }
 
-choir_status choir_runtime_folder(char **path)
+static choir_status runtime_folder(char path[CHOIR_JOB_PATH_BYTES])
 {
     const char *base = getenv("XDG_RUNTIME_DIR");
-    char text[PATH_CAP];
-    *path = NULL;
-    /* A longer base would leave no room for a socket's name (108 bytes in all). */
-    if (base && base[0] == '/' && strlen(base) < LONGEST_FOLDER && access(base, W_OK) == 0)
-        snprintf(text, sizeof text, "%s/choir", base);
+    if (base && base[0] == '/' && strlen(base) < LONGEST_BASE && access(base, W_OK) == 0)
+        snprintf(path, CHOIR_JOB_PATH_BYTES, "%s/choir", base);
     else
-        snprintf(text, sizeof text, "/tmp/choir-%u", (unsigned)geteuid());
-    choir_status status = make_private_folder(text);
-    return status == CHOIR_OK ? choir_copy_string(text, strlen(text), path) : status;
-}
-
-choir_status choir_runtime_connection_file(char **path)
-{
-    char *folder;
-    char text[PATH_CAP];
-    *path = NULL;
-    choir_status status = choir_runtime_folder(&folder);
-    if (status != CHOIR_OK)
-        return status;
-    snprintf(text, sizeof text, "%s/choir.json", folder);
-    free(folder);
-    return choir_copy_string(text, strlen(text), path);
+        snprintf(path, CHOIR_JOB_PATH_BYTES, "/tmp/choir-%u", (unsigned)geteuid());
+    return make_private_folder(path);
 }
 
 /* Removes what lies in `name` (relative to `at`) and itself; never follows a symbolic link. */
@@ -82,20 +65,20 @@ static void remove_tree(int at, const char *name, int depth)
     unlinkat(at, name, AT_REMOVEDIR);
 }
 
-static void shared_folder_name(const char *suffix, char path[PATH_CAP])
+static void shared_folder_name(const char *suffix, char path[CHOIR_JOB_PATH_BYTES])
 {
-    snprintf(path, PATH_CAP, SHARED "/choir-%u-%s", (unsigned)geteuid(), suffix);
+    snprintf(path, CHOIR_JOB_PATH_BYTES, SHARED "/choir-%u-%s", (unsigned)geteuid(), suffix);
 }
 
 /* Removes the pair of folders whose process is gone: nobody holds its lock. */
 static void remove_if_dead(int runtime, const char *name)
 {
-    char path[PATH_CAP];
+    char path[PATH_CAP], shared[CHOIR_JOB_PATH_BYTES];
     snprintf(path, sizeof path, "%.64s/" LOCK_NAME, name);
     const int lock = openat(runtime, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-        shared_folder_name(name + strlen(JOB_PREFIX), path);
-        remove_tree(AT_FDCWD, path, 0);
+        shared_folder_name(name + strlen(JOB_PREFIX), shared);
+        remove_tree(AT_FDCWD, shared, 0);
         remove_tree(runtime, name, 0);
     }
     if (lock >= 0)
@@ -119,84 +102,68 @@ static void sweep(const char *runtime_folder)
 static choir_status take_lock(const char *folder, int *lock)
 {
     char temporary[PATH_CAP], path[PATH_CAP];
-    snprintf(temporary, sizeof temporary, "%.256s/lock.new", folder);
-    snprintf(path, sizeof path, "%.256s/" LOCK_NAME, folder);
+    snprintf(temporary, sizeof temporary, "%s/lock.new", folder);
+    snprintf(path, sizeof path, "%s/" LOCK_NAME, folder);
     *lock = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) != 0 || rename(temporary, path) != 0)
         return choir_fail(CHOIR_EIO, "%s: cannot make a lock: %s", folder, strerror(errno));
     return CHOIR_OK;
 }
 
-static choir_status make_job_folders(choir_runtime_job *job, const char *runtime_folder)
+static choir_status make_folders(choir_job_folder *folder, const char *runtime)
 {
     char path[PATH_CAP];
-    snprintf(path, sizeof path, "%.256s/" JOB_PREFIX "XXXXXX", runtime_folder);
+    if ((size_t)snprintf(path, sizeof path, "%s/" JOB_PREFIX "XXXXXX", runtime) >=
+        sizeof folder->path)
+        return choir_fail(CHOIR_EIO, "%s: too long for sockets in it", runtime);
     if (!mkdtemp(path))
-        return choir_fail(CHOIR_EIO, "%s: cannot make a folder: %s", runtime_folder,
+        return choir_fail(CHOIR_EIO, "%s: cannot make a folder in it: %s", runtime,
                           strerror(errno));
-    choir_status status = choir_copy_string(path, strlen(path), &job->folder);
-    if (status != CHOIR_OK) {
-        rmdir(path);
-        return status;
-    }
-    status = take_lock(job->folder, &job->lock);
+    memcpy(folder->path, path, strlen(path) + 1);
+    choir_status status = take_lock(path, &folder->lock);
     if (status != CHOIR_OK)
         return status;
-    char shared[PATH_CAP];
-    shared_folder_name(path + strlen(path) - SUFFIX_CHARS, shared);
-    status = make_private_folder(shared);
-    return status == CHOIR_OK ? choir_copy_string(shared, strlen(shared), &job->shared_folder)
-                              : status;
+    shared_folder_name(path + strlen(path) - SUFFIX_CHARS, folder->shared_path);
+    return make_private_folder(folder->shared_path);
 }
 
-/* Another process may remove the empty runtime folder between its making and ours in it: try again.
- */
-static choir_status make_in_runtime_folder(choir_runtime_job *job)
+choir_status choir_job_folder_create(choir_job_folder **folder)
 {
-    choir_status status = CHOIR_EINTERNAL;
-    for (int attempt = 0; attempt < 3 && status != CHOIR_OK && !job->folder; attempt++) {
-        char *runtime_folder;
-        status = choir_runtime_folder(&runtime_folder);
-        if (status != CHOIR_OK)
-            return status;
-        sweep(runtime_folder);
-        status = make_job_folders(job, runtime_folder);
-        free(runtime_folder);
-    }
-    return status;
-}
-
-choir_status choir_runtime_job_create(choir_runtime_job **job)
-{
-    *job = NULL;
-    choir_runtime_job *created;
+    char runtime[CHOIR_JOB_PATH_BYTES];
+    choir_job_folder *created;
+    *folder = NULL;
     choir_status status = choir_alloc(1, sizeof *created, (void **)&created);
     if (status != CHOIR_OK)
         return status;
     created->lock = -1;
-    status = make_in_runtime_folder(created);
+    /* Another process may remove the empty runtime folder before ours is in it: then try again. */
+    for (int attempt = 0; attempt < 3 && !created->path[0]; attempt++) {
+        status = runtime_folder(runtime);
+        if (status != CHOIR_OK)
+            break;
+        sweep(runtime);
+        status = make_folders(created, runtime);
+    }
     if (status != CHOIR_OK)
-        choir_runtime_job_destroy(&created);
-    *job = created;
+        choir_job_folder_destroy(&created);
+    *folder = created;
     return status;
 }
 
-void choir_runtime_job_destroy(choir_runtime_job **job)
+void choir_job_folder_destroy(choir_job_folder **folder)
 {
-    choir_runtime_job *it = *job;
-    *job = NULL;
+    choir_job_folder *it = *folder;
+    *folder = NULL;
     if (!it)
         return;
-    if (it->shared_folder)
-        remove_tree(AT_FDCWD, it->shared_folder, 0);
-    if (it->folder) {
-        remove_tree(AT_FDCWD, it->folder, 0);
-        *strrchr(it->folder, '/') = '\0';
-        rmdir(it->folder); /* the runtime folder, if nothing else is in it */
+    if (it->shared_path[0])
+        remove_tree(AT_FDCWD, it->shared_path, 0);
+    if (it->path[0]) {
+        remove_tree(AT_FDCWD, it->path, 0);
+        *strrchr(it->path, '/') = '\0';
+        rmdir(it->path); /* the runtime folder, if nothing else is in it */
     }
     if (it->lock >= 0)
         close(it->lock);
-    free(it->shared_folder);
-    free(it->folder);
     free(it);
 }

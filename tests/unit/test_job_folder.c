@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/runtime.h"
+#include "coordinator/job_folder.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -48,32 +48,32 @@ static void assert_gone(const char *path)
 static void test_folders_are_private(void **state)
 {
     (void)state;
-    choir_runtime_job *job;
+    choir_job_folder *job;
     struct stat info;
-    assert_int_equal(choir_runtime_job_create(&job), CHOIR_OK);
-    assert_int_equal(stat(job->folder, &info), 0);
+    assert_int_equal(choir_job_folder_create(&job), CHOIR_OK);
+    assert_int_equal(stat(job->path, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0700);
-    assert_int_equal(stat(job->shared_folder, &info), 0);
+    assert_int_equal(stat(job->shared_path, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0700);
-    assert_int_equal(strncmp(job->folder, base, strlen(base)), 0);
-    choir_runtime_job_destroy(&job);
+    assert_int_equal(strncmp(job->path, base, strlen(base)), 0);
+    choir_job_folder_destroy(&job);
     assert_null(job);
-    choir_runtime_job_destroy(&job);
+    choir_job_folder_destroy(&job);
 }
 
 static void test_destroy_removes_everything(void **state)
 {
     (void)state;
-    choir_runtime_job *job;
+    choir_job_folder *job;
     char deep[PATH_MAX], shared[PATH_MAX];
-    assert_int_equal(choir_runtime_job_create(&job), CHOIR_OK);
-    snprintf(shared, sizeof shared, "%s", job->shared_folder);
-    put_file(job->folder, "socket");
-    put_file(job->shared_folder, "vader_segment");
-    snprintf(deep, sizeof deep, "%s/a", job->folder);
+    assert_int_equal(choir_job_folder_create(&job), CHOIR_OK);
+    snprintf(shared, sizeof shared, "%s", job->shared_path);
+    put_file(job->path, "socket");
+    put_file(job->shared_path, "vader_segment");
+    snprintf(deep, sizeof deep, "%s/a", job->path);
     assert_int_equal(mkdir(deep, 0700), 0);
     put_file(deep, "file");
-    choir_runtime_job_destroy(&job);
+    choir_job_folder_destroy(&job);
     assert_gone(deep);
     assert_gone(shared);
 }
@@ -82,15 +82,15 @@ static void test_destroy_removes_everything(void **state)
 static void test_links_are_not_followed(void **state)
 {
     (void)state;
-    choir_runtime_job *job;
+    choir_job_folder *job;
     char outside[PATH_MAX], link_path[PATH_MAX];
     snprintf(outside, sizeof outside, "%s/outside", base);
     assert_int_equal(mkdir(outside, 0700), 0);
     put_file(outside, "kept");
-    assert_int_equal(choir_runtime_job_create(&job), CHOIR_OK);
-    snprintf(link_path, sizeof link_path, "%s/link", job->folder);
+    assert_int_equal(choir_job_folder_create(&job), CHOIR_OK);
+    snprintf(link_path, sizeof link_path, "%s/link", job->path);
     assert_int_equal(symlink(outside, link_path), 0);
-    choir_runtime_job_destroy(&job);
+    choir_job_folder_destroy(&job);
     snprintf(link_path, sizeof link_path, "%s/outside/kept", base);
     assert_int_equal(unlink(link_path), 0);
     assert_int_equal(rmdir(outside), 0);
@@ -99,16 +99,16 @@ static void test_links_are_not_followed(void **state)
 static void test_live_jobs_stay_dead_ones_go(void **state)
 {
     (void)state;
-    choir_runtime_job *mine, *next;
+    choir_job_folder *mine, *next;
     int told[2];
-    assert_int_equal(choir_runtime_job_create(&mine), CHOIR_OK);
+    assert_int_equal(choir_job_folder_create(&mine), CHOIR_OK);
     assert_int_equal(pipe(told), 0);
     const pid_t child = fork();
     if (child == 0) {
         /* Ends without cleaning up, like a process that was killed. */
-        choir_runtime_job *left;
-        _exit(choir_runtime_job_create(&left) == CHOIR_OK &&
-                      write(told[1], left->folder, strlen(left->folder) + 1) > 0
+        choir_job_folder *left;
+        _exit(choir_job_folder_create(&left) == CHOIR_OK &&
+                      write(told[1], left->path, strlen(left->path) + 1) > 0
                   ? 0
                   : 1);
     }
@@ -120,43 +120,28 @@ static void test_live_jobs_stay_dead_ones_go(void **state)
     close(told[0]);
     close(told[1]);
     assert_int_equal(access(folder, F_OK), 0);
-    assert_int_equal(choir_runtime_job_create(&next), CHOIR_OK);
+    assert_int_equal(choir_job_folder_create(&next), CHOIR_OK);
     assert_gone(folder);
-    assert_int_equal(access(mine->folder, F_OK), 0);
-    assert_int_equal(access(mine->shared_folder, F_OK), 0);
-    choir_runtime_job_destroy(&next);
-    choir_runtime_job_destroy(&mine);
+    assert_int_equal(access(mine->path, F_OK), 0);
+    assert_int_equal(access(mine->shared_path, F_OK), 0);
+    choir_job_folder_destroy(&next);
+    choir_job_folder_destroy(&mine);
 }
 
 static void test_foreign_folders_are_refused(void **state)
 {
     (void)state;
     char path[PATH_MAX];
-    char *folder;
+    choir_job_folder *folder;
     snprintf(path, sizeof path, "%s/choir", base);
     assert_int_equal(mkdir(path, 0755), 0);
-    assert_int_equal(choir_runtime_folder(&folder), CHOIR_EIO);
+    assert_int_not_equal(choir_job_folder_create(&folder), CHOIR_OK);
     assert_null(folder);
     assert_non_null(strstr(choir_error(), "0700"));
     assert_int_equal(rmdir(path), 0);
     assert_int_equal(symlink("/tmp", path), 0);
-    assert_int_equal(choir_runtime_folder(&folder), CHOIR_EIO);
+    assert_int_not_equal(choir_job_folder_create(&folder), CHOIR_OK);
     assert_int_equal(unlink(path), 0);
-}
-
-static void test_a_long_base_is_not_used(void **state)
-{
-    (void)state;
-    char path[PATH_MAX];
-    char *folder;
-    snprintf(path, sizeof path, "%s/%060d", base, 1);
-    assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(setenv("XDG_RUNTIME_DIR", path, 1), 0);
-    assert_int_equal(choir_runtime_folder(&folder), CHOIR_OK);
-    assert_int_equal(strncmp(folder, "/tmp/choir-", 11), 0);
-    rmdir(folder); /* stays if a service of this user is in it */
-    free(folder);
-    assert_int_equal(rmdir(path), 0);
 }
 
 int main(void)
@@ -167,7 +152,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_links_are_not_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_live_jobs_stay_dead_ones_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_foreign_folders_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_long_base_is_not_used, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
