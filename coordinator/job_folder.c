@@ -102,8 +102,8 @@ static void sweep(const char *runtime_folder)
 static choir_status take_lock(const char *folder, int *lock)
 {
     char temporary[PATH_CAP], path[PATH_CAP];
-    snprintf(temporary, sizeof temporary, "%s/lock.new", folder);
-    snprintf(path, sizeof path, "%s/" LOCK_NAME, folder);
+    snprintf(temporary, sizeof temporary, "%.90s/lock.new", folder);
+    snprintf(path, sizeof path, "%.90s/" LOCK_NAME, folder);
     *lock = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) != 0 || rename(temporary, path) != 0)
         return choir_fail(CHOIR_EIO, "%s: cannot make a lock: %s", folder, strerror(errno));
@@ -112,15 +112,14 @@ static choir_status take_lock(const char *folder, int *lock)
 
 static choir_status make_folders(choir_job_folder *folder, const char *runtime)
 {
-    char path[PATH_CAP];
-    if ((size_t)snprintf(path, sizeof path, "%s/" JOB_PREFIX "XXXXXX", runtime) >=
-        sizeof folder->path)
+    char path[CHOIR_JOB_PATH_BYTES];
+    if ((size_t)snprintf(path, sizeof path, "%s/" JOB_PREFIX "XXXXXX", runtime) >= sizeof path)
         return choir_fail(CHOIR_EIO, "%s: too long for sockets in it", runtime);
     if (!mkdtemp(path))
         return choir_fail(CHOIR_EIO, "%s: cannot make a folder in it: %s", runtime,
                           strerror(errno));
-    memcpy(folder->path, path, strlen(path) + 1);
-    choir_status status = take_lock(path, &folder->lock);
+    snprintf(folder->path, sizeof folder->path, "%s", path);
+    choir_status status = take_lock(folder->path, &folder->lock);
     if (status != CHOIR_OK)
         return status;
     shared_folder_name(path + strlen(path) - SUFFIX_CHARS, folder->shared_path);
