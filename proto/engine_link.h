@@ -17,6 +17,7 @@
 
 #include "common/status.h"
 #include "proto/engine.pb-c.h"
+#include "proto/socket.h"
 
 #include <stdbool.h>
 
@@ -46,12 +47,15 @@ choir_status choir_engine_link_send(choir_engine_link *link,
  */
 bool choir_engine_link_is_up(const choir_engine_link *link);
 
-/* The front end: the same the other way round. */
+/* The front end: the same the other way round; its send does not wait. */
 choir_status choir_engine_link_receive_reply(choir_engine_link *link, int timeout_ms,
                                              Choir__Engine__FromEngine **message) CHOIR_MUST_CHECK;
 choir_status
 choir_engine_link_send_request(choir_engine_link *link,
                                const Choir__Engine__ToEngine *message) CHOIR_MUST_CHECK;
+
+/* For choir_socket_poll() beside other sockets; borrowed. */
+choir_socket *choir_engine_link_socket(const choir_engine_link *link);
 
 /* Accept NULL, null the pointer. */
 void choir_to_engine_destroy(Choir__Engine__ToEngine **message);
