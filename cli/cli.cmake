@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# `choir` never links MPI (tests/check_no_mpi.sh); `choir-worker` is the one program that does. They
-# have the flags of an engine in common, and unit tests link what decides something.
-add_library(choir_flags STATIC cli/flags.c cli/engine_flags.c)
-target_link_libraries(choir_flags choir_common)
+# `choir` never links MPI (tests/check_no_mpi.sh); `choir-worker` is the one program that does. What
+# both use, and what unit tests want, is a library.
+set(cli_library flags engine_flags input print)
+list(TRANSFORM cli_library REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/cli/\\1.c" OUTPUT_VARIABLE cli_library_sources)
+add_library(choir_cli STATIC ${cli_library_sources})
+target_link_libraries(choir_cli choir_common)
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
-list(FILTER cli_sources EXCLUDE REGEX "/(choir-worker|flags|engine_flags)\\.c$")
+list(REMOVE_ITEM cli_sources ${cli_library_sources} ${CMAKE_SOURCE_DIR}/cli/choir-worker.c)
 add_executable(choir ${cli_sources})
-target_link_libraries(choir choir_flags choir_coordinator choir_client choir_model choir_proto choir_kernels choir_common)
+target_link_libraries(choir choir_cli choir_coordinator choir_client choir_model choir_proto choir_kernels choir_common)
 if(EXISTS ${CMAKE_SOURCE_DIR}/cli/choir-worker.c)
     add_executable(choir-worker ${CMAKE_SOURCE_DIR}/cli/choir-worker.c)
-    target_link_libraries(choir-worker choir_flags choir_worker choir_coordinator choir_model choir_proto choir_kernels choir_common)
+    target_link_libraries(choir-worker choir_cli choir_worker choir_coordinator choir_model choir_proto choir_kernels choir_common)
 endif()

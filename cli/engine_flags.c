@@ -72,29 +72,11 @@ choir_flag_group choir_rank_flags(choir_engine_options *options)
     return (choir_flag_group){"Ranks", rank_flags, 1, options};
 }
 
-/* A split has one weight for each part, and not all of them are zero. */
-static choir_status check_split(const char *name, const choir_flag_reals *split, const char *parts,
-                                int64_t n_parts)
-{
-    double sum = 0;
-    for (size_t i = 0; i < split->n_items; i++)
-        sum += split->items[i];
-    if (split->n_items > 0 && sum <= 0)
-        return choir_fail(CHOIR_EUSAGE, "%s: at least one share must be above 0", name);
-    if (split->n_items > 0 && n_parts > 0 && split->n_items != (size_t)n_parts)
-        return choir_fail(CHOIR_EUSAGE, "%s: %zu shares for %s %lld", name, split->n_items, parts,
-                          (long long)n_parts);
-    return CHOIR_OK;
-}
-
 choir_status choir_engine_options_check(const choir_engine_options *options)
 {
     if (options->model == NULL || *options->model == '\0')
         return choir_fail(CHOIR_EUSAGE, "no model: name a GGUF file with --model FILE");
-    choir_status status = check_split("--tensor-split", &options->tensor_split, "-tp", options->tp);
-    if (status == CHOIR_OK)
-        status = check_split("--layer-split", &options->layer_split, "-pp", options->pp);
-    return status;
+    return CHOIR_OK;
 }
 
 static bool is_equal_string(const char *a, const char *b)

@@ -38,7 +38,7 @@ choir_flag_group choir_engine_flags(choir_engine_options *options);
 /* The group of -n alone. */
 choir_flag_group choir_rank_flags(choir_engine_options *options);
 
-/* EUSAGE where flags contradict each other or no model is named. After parsing. */
+/* EUSAGE where no model is named. After parsing; the layout is checked with the model at hand. */
 choir_status choir_engine_options_check(const choir_engine_options *options) CHOIR_MUST_CHECK;
 
 /*

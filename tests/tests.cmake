@@ -39,7 +39,7 @@ endforeach()
 set_tests_properties(check/check_clang check/check_sanitized PROPERTIES TIMEOUT 600 PROCESSORS 2
     LABELS "check;build")
 
-choir_test_programs(unit test choir_flags choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
+choir_test_programs(unit test choir_cli choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
 choir_test_programs(kernels check choir_kernels choir_common)
 choir_test_scripts(e2e 600)
 include(tests/fuzz/fuzz.cmake OPTIONAL)
