@@ -50,7 +50,7 @@ typedef struct choir_gguf_array {
     choir_gguf_type type; /* of the elements; never ARRAY */
     size_t count;
     const uint8_t *data;     /* the first element in the file */
-    const uint32_t *offsets; /* strings only: [count] where element i begins, from data */
+    const uint32_t *offsets; /* strings only: where every 16th begins, from data */
 } choir_gguf_array;
 
 enum { CHOIR_GGUF_MAX_DIMS = 4, CHOIR_GGUF_NAME_BYTES = 64 };
@@ -113,7 +113,7 @@ choir_status choir_gguf_get_string(const choir_gguf *gguf, const char *key,
 choir_status choir_gguf_get_array(const choir_gguf *gguf, const char *key, choir_gguf_type type,
                                   choir_gguf_array *value) CHOIR_MUST_CHECK;
 
-/* Element `index` < count of an array of that type. */
+/* Element `index` < count of an array of that type. A string costs a walk over up to 15 others. */
 choir_gguf_string choir_gguf_at_string(const choir_gguf_array *array, size_t index);
 float choir_gguf_at_f32(const choir_gguf_array *array, size_t index);
 int32_t choir_gguf_at_i32(const choir_gguf_array *array, size_t index);
@@ -121,7 +121,8 @@ int32_t choir_gguf_at_i32(const choir_gguf_array *array, size_t index);
 /* Walking all keys, in the order of the file, index < choir_gguf_n_keys(). */
 size_t choir_gguf_n_keys(const choir_gguf *gguf);
 choir_gguf_string choir_gguf_key_at(const choir_gguf *gguf, size_t index);
-/* A value as one line of text for people: control characters escaped, long texts and arrays cut. */
+/* A value as one line of text for people, cut to size >= 4: strings quoted, control characters
+ * escaped. */
 void choir_gguf_format(const choir_gguf *gguf, size_t index, char *text, size_t size);
 /* The name of a type, such as "u32"; of the element type with "array of " for arrays. */
 const char *choir_gguf_type_name(choir_gguf_type type);
