@@ -20,6 +20,7 @@ typedef struct verb {
 static choir_status run_help(int argc, char **argv);
 
 static const verb verbs[] = {
+    {"inspect", "shows a model file's parameters and tensors", choir_verb_inspect},
     {"help", "tells the flags of a verb", run_help},
 };
 

@@ -8,6 +8,6 @@
 
 #include "common/status.h"
 
-/* Verbs, in the order of `choir --help`. */
+choir_status choir_verb_inspect(int argc, char **argv) CHOIR_MUST_CHECK;
 
 #endif
