@@ -18,7 +18,7 @@ typedef struct type_total {
     uint64_t bytes;
 } type_total;
 
-enum { VALUE_BYTES = 128, SHAPE_BYTES = 96 };
+enum { KEY_BYTES = 256, VALUE_BYTES = 128, SHAPE_BYTES = 96 };
 
 static choir_json *make_text(const char *text)
 {
@@ -58,17 +58,36 @@ static choir_json *hparams_to_json(const choir_hparams *h)
     return json;
 }
 
-/* Values as `choir inspect` shows them to people: long ones are cut. */
+/* The value itself for the usual types; else as people see it, cut. */
+static choir_json *value_to_json(const choir_gguf *gguf, const char *key, size_t index)
+{
+    choir_gguf_string string;
+    uint32_t u32;
+    float f32;
+    bool boolean;
+    char text[VALUE_BYTES];
+    if (choir_gguf_get_string(gguf, key, &string) == CHOIR_OK)
+        return choir_json_make_string(string.text, string.length);
+    if (choir_gguf_get_u32(gguf, key, &u32) == CHOIR_OK)
+        return choir_json_make_integer(u32);
+    if (choir_gguf_get_f32(gguf, key, &f32) == CHOIR_OK)
+        return choir_json_make_real((double)f32);
+    if (choir_gguf_get_bool(gguf, key, &boolean) == CHOIR_OK)
+        return choir_json_make_boolean(boolean);
+    choir_gguf_format(gguf, index, text, sizeof text);
+    return make_text(text);
+}
+
 static choir_json *metadata_to_json(const choir_gguf *gguf)
 {
     choir_json *json = choir_json_make_object();
     for (size_t i = 0; i < choir_gguf_n_keys(gguf); i++) {
         const choir_gguf_string key = choir_gguf_key_at(gguf, i);
-        char name[256], value[VALUE_BYTES];
-        (void)snprintf(name, sizeof name, "%.*s", (int)(key.length < 255 ? key.length : 255),
+        char name[KEY_BYTES];
+        (void)snprintf(name, sizeof name, "%.*s", (int)(key.length < KEY_BYTES ? key.length : 0),
                        key.text);
-        choir_gguf_format(gguf, i, value, sizeof value);
-        choir_json_set(json, name, make_text(value));
+        if (*name != '\0') /* no key that anybody uses is that long */
+            choir_json_set(json, name, value_to_json(gguf, name, i));
     }
     return json;
 }

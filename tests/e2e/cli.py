@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of `choir` verbs have in common: running it, checking what came."""
+import json
+import os
+import subprocess
+import sys
+import time
+
+BUILD = os.environ["CHOIR_BUILD"]
+CHOIR = os.path.join(BUILD, "choir")
+CACHE = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+MODEL = os.path.join(CACHE, "choir", "SmolLM2-135M-Instruct.Q4_1.gguf")
+REFERENCE = os.path.join("tests", "fixtures", "reference")
+# Exit codes are values of choir_status.
+OK, EUSAGE, EIO, EFORMAT, EINVALID, EUNAVAILABLE, ECANCELLED = 0, 2, 3, 4, 7, 8, 10
+
+
+def run(*args, stdin="", timeout=120, **options):
+    """Runs choir; the result has returncode, stdout and stderr."""
+    return subprocess.run([CHOIR, *map(str, args)], input=stdin, capture_output=True, text=True,
+                          timeout=timeout, **options)
+
+
+def succeed(*args, **options):
+    """Its standard output; the test fails if it does not succeed, or says anything else."""
+    done = run(*args, **options)
+    if done.returncode != OK or done.stderr:
+        fail(f"choir {args}: exit {done.returncode}, said: {done.stderr}")
+    return done.stdout
+
+
+def lines_of_json(*args, **options):
+    return [json.loads(line) for line in succeed(*args, **options).splitlines()]
+
+
+def refuse(code, words, *args, **options):
+    """It ends with this code and one line that has these words, and writes no result."""
+    done = run(*args, **options)
+    lines = done.stderr.splitlines()
+    good = (done.returncode == code and len(lines) == 1 and lines[0].startswith("choir: ")
+            and words in lines[0] and not done.stdout)
+    if not good:
+        fail(f"choir {args}: exit {done.returncode} for {code}, wanted \"{words}\" in one line, "
+             f"said: {done.stderr!r}, wrote: {done.stdout[:200]!r}")
+
+
+def equal(found, wanted, what):
+    if found != wanted:
+        fail(f"{what}: {found!r}, wanted {wanted!r}")
+
+
+def check(claim, what):
+    if not claim:
+        fail(what)
+
+
+def fail(words):
+    sys.exit(f"FAILED: {words}")
+
+
+def child_processes():
+    """The ids of what this test has started and is still there."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                command = file.read()
+        except OSError:
+            continue
+        if fields[0] != "Z" and BUILD.encode() in command and int(entry) != os.getpid():
+            found.add(int(entry))
+    return found
+
+
+def check_nothing_left(before):
+    """Nothing that runs from the build folder is there now that was not before."""
+    deadline = time.monotonic() + 10
+    while child_processes() - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = child_processes() - before
+    check(not left, f"still running: {sorted(left)}")
