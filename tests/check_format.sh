@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v clang-format-14 >/dev/null || { echo "check_format: no clang-format-14; run cluster/setup --tests" && exit 1; }
 mapfile -t sources < <(find common kernels model proto coordinator worker client compress cli tests \
-    -name '*.[ch]' 2>/dev/null | sort)
+    -name '*.[ch]' -o -name '*.inc' 2>/dev/null | sort)
 faults=0
 clang-format-14 --dry-run -Werror "${sources[@]}" || faults=1
 for file in "${sources[@]}"; do

@@ -64,7 +64,7 @@ for folder in "${!below[@]}"; do
                 fault "$file:$line: <$header> is in no table of tests/check_layers.sh"
             fi
         fi
-    done < <(grep -nE '^[[:space:]]*#[[:space:]]*include' -r "$folder" --include='*.[ch]')
+    done < <(grep -nE '^[[:space:]]*#[[:space:]]*include' -r "$folder" --include='*.[ch]' --include='*.inc')
 done
 for header in "${!users[@]}"; do
     files=(${users[$header]})
