@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of kernels. docs/numerics.md defines every operation down to the order of its roundings;
- * each level equals `ref` bit for bit. Kernels are pure: no allocation, no state, no threads, no
- * failure; sizes are the caller's promise, asserted. Pointers may be unaligned unless stated.
+ * The table of kernels. docs/numerics.md defines every operation down to the order of its
+ * roundings; each level equals `ref` bit for bit. Kernels are pure: no allocation, no state, no
+ * threads, no failure; sizes are the caller's promise, asserted. Pointers may be unaligned unless
+ * stated.
  *
  * Shapes: D model width, S head size, T token rows, V vocabulary.
  */
@@ -80,12 +81,16 @@ typedef void (*choir_rotary_fn)(float *x, const float *cosines, const float *sin
 
 enum { CHOIR_PAGE_POSITIONS = 64, CHOIR_SPAN_PAGES = 16 };
 
-typedef enum choir_cache_type { CHOIR_CACHE_F16, CHOIR_CACHE_F32, CHOIR_CACHE_Q8_0 } choir_cache_type;
+typedef enum choir_cache_type {
+    CHOIR_CACHE_F16,
+    CHOIR_CACHE_F32,
+    CHOIR_CACHE_Q8_0
+} choir_cache_type;
 
 /*
  * Bytes of the keys (or values) of one KV head in one page of 64 positions: keys [S][64], values
- * [64][S]; q8_0 keeps the quants so, followed by the halves d as [S/32][64] or [64][S/32]. A multiple
- * of 64. S even, for q8_0 a multiple of 32.
+ * [64][S]; q8_0 keeps the quants so, followed by the halves d as [S/32][64] or [64][S/32]. A
+ * multiple of 64. S even, for q8_0 a multiple of 32.
  */
 size_t choir_kv_page_bytes(choir_cache_type type, int64_t S);
 /* Rounds one position's key (S floats, rotated) or value to the type and stores it in its page. */
@@ -116,7 +121,8 @@ typedef void (*choir_attention_span_fn)(choir_attention_state *states, const flo
 typedef void (*choir_attention_merge_fn)(choir_attention_state *running,
                                          const choir_attention_state *span, int64_t S);
 /* out = o / l. */
-typedef void (*choir_attention_finish_fn)(float *out, const choir_attention_state *state, int64_t S);
+typedef void (*choir_attention_finish_fn)(float *out, const choir_attention_state *state,
+                                          int64_t S);
 
 /* One chunk of log-sum-exp: *m = max z, *l = lane sum of exp(z - m); n >= 1. */
 typedef void (*choir_lse_chunk_fn)(const float *z, int64_t n, float *m, float *l);

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linear layers in plain C (docs/numerics.md, "Linear layers"): what every other level must equal.
+ *
+ * A block of a group is taken apart once into integers and scales and then met by a tile of tokens.
+ * Every type is the same chain; a type decides only how its block comes apart:
+ *
+ *     I   = sc[0] * sum of v*x over columns 0..15  +  sc[1] * the same over columns 16..31
+ *     acc = fma(dw * d, I, acc);  acc = fma(m, d * X, acc) where the type has minima
+ */
+#include "kernels/half.h"
+#include "kernels/layout.h"
+#include "kernels/levels.h"
+
+#include <math.h>
+
+enum { TOKENS_TILE = 8, ROWS = CHOIR_GROUP_ROWS };
+
+/* One block of 16 rows x 32 columns, taken apart. */
+typedef struct block {
+    int16_t v[ROWS][32]; /* the type's integer: q - 8, q, q - 32 */
+    int32_t sc[ROWS][2];
+    float dw[ROWS];
+    float m[ROWS]; /* factor of X */
+    bool has_minimum;
+} block;
+
+static float half_at(const uint8_t *halves, int r)
+{
+    return choir_half_widen(choir_half_load(halves + 2 * r));
+}
+
+/* Column k of row r in nibbles[4][64] of pack.h. */
+static int nibble_at(const uint8_t *quants, int r, int k)
+{
+    return quants[64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
+}
+
+/* Bits 4 and 5 of column k of row r in high[2][64]. */
+static int high_at(const uint8_t *quants, int r, int k)
+{
+    return (quants[64 * (k / 16) + 4 * r + k % 4] >> 2 * (k % 16 / 4) & 3) << 4;
+}
+
+static void unpack_row(block *b, int r, choir_type type, const uint8_t *packed,
+                       const uint8_t *header)
+{
+    b->sc[r][0] = b->sc[r][1] = 1;
+    switch (type) {
+    case CHOIR_Q4_0:
+        b->dw[r] = half_at(packed, r);
+        for (int k = 0; k < 32; k++)
+            b->v[r][k] = (int16_t)(nibble_at(packed + 32, r, k) - 8);
+        break;
+    case CHOIR_Q4_1:
+        b->dw[r] = half_at(packed, r);
+        b->m[r] = half_at(packed + 32, r);
+        for (int k = 0; k < 32; k++)
+            b->v[r][k] = (int16_t)nibble_at(packed + 64, r, k);
+        break;
+    case CHOIR_Q8_0:
+        b->dw[r] = half_at(packed, r);
+        for (int k = 0; k < 32; k++)
+            b->v[r][k] = (int8_t)packed[32 + 64 * (k / 4) + 4 * r + k % 4];
+        break;
+    case CHOIR_Q4_K:
+        b->dw[r] = half_at(header, r) * packed[r];
+        b->m[r] = -(half_at(header + 32, r) * packed[16 + r]);
+        for (int k = 0; k < 32; k++)
+            b->v[r][k] = (int16_t)nibble_at(packed + 32, r, k);
+        break;
+    case CHOIR_Q6_K:
+        b->dw[r] = half_at(header, r);
+        b->sc[r][0] = (int8_t)packed[r];
+        b->sc[r][1] = (int8_t)packed[16 + r];
+        for (int k = 0; k < 32; k++)
+            b->v[r][k] =
+                (int16_t)((nibble_at(packed + 32, r, k) | high_at(packed + 288, r, k)) - 32);
+        break;
+    default:
+        assert(!"a quantized type");
+    }
+}
+
+static int32_t dot16(const int16_t *v, const int8_t *x)
+{
+    int32_t sum = 0;
+    for (int k = 0; k < 16; k++)
+        sum += v[k] * x[k];
+    return sum;
+}
+
+static void add_block(float acc[ROWS], const block *b, const choir_q8 *x)
+{
+    float X = (float)(x->sum[0] + x->sum[1]);
+    for (int r = 0; r < ROWS; r++) {
+        int32_t I =
+            b->sc[r][0] * dot16(b->v[r], x->q) + b->sc[r][1] * dot16(b->v[r] + 16, x->q + 16);
+        acc[r] = fmaf(b->dw[r] * x->d, (float)I, acc[r]);
+        if (b->has_minimum)
+            acc[r] = fmaf(b->m[r], x->d * X, acc[r]);
+    }
+}
+
+/* The chain of one leaf, blocks [begin, end) of a group, for n_tokens tokens. */
+static void add_quantized_leaf(float (*acc)[ROWS], const choir_matrix *w, const uint8_t *group,
+                               int64_t begin, int64_t end, const choir_q8 *x, int64_t x_stride,
+                               int n_tokens)
+{
+    block b = {.has_minimum = w->type == CHOIR_Q4_1 || w->type == CHOIR_Q4_K};
+    for (int64_t i = begin; i < end; i++) {
+        for (int r = 0; r < ROWS; r++)
+            unpack_row(&b, r, w->type, group + choir_packed_block_offset(w, w->type, i),
+                       group + choir_packed_header_offset(w, w->type, i));
+        for (int t = 0; t < n_tokens; t++)
+            add_block(acc[t], &b, &x[t * x_stride + i]);
+    }
+}
+
+static float float_at(const uint8_t *group, choir_type type, int64_t element)
+{
+    if (type == CHOIR_F16)
+        return choir_half_widen(choir_half_load(group + 2 * element));
+    if (type == CHOIR_BF16)
+        return choir_bf16_widen(choir_half_load(group + 2 * element));
+    float value;
+    memcpy(&value, group + 4 * element, sizeof value);
+    return value;
+}
+
+static void add_float_leaf(float (*acc)[ROWS], const choir_matrix *w, const uint8_t *group,
+                           int64_t begin, int64_t end, const float *x, int64_t x_stride,
+                           int n_tokens)
+{
+    for (int64_t c = 32 * begin; c < 32 * end; c++)
+        for (int r = 0; r < ROWS; r++) {
+            float value = float_at(group, w->type, c * ROWS + r);
+            for (int t = 0; t < n_tokens; t++)
+                acc[t][r] = fmaf(value, x[t * x_stride + c], acc[t][r]);
+        }
+}
+
+/* The tree over the leaves, in sums[0], for one group and at most TOKENS_TILE tokens. */
+static void add_tree(float (*sums)[TOKENS_TILE][ROWS], const choir_matrix *w, const uint8_t *group,
+                     const void *x, int64_t x_stride, int n_tokens, const choir_leaves *leaves)
+{
+    int depth = 0;
+    for (int leaf = 0; leaf < leaves->n_leaves; leaf++) {
+        int64_t begin = leaves->first_block + leaf * leaves->leaf_blocks;
+        int64_t end = begin + leaves->leaf_blocks;
+        int64_t last = leaves->first_block + leaves->n_blocks;
+        end = end < last ? end : last;
+        assert(depth < CHOIR_TREE_DEPTH);
+        memset(sums[depth], 0, sizeof sums[depth]);
+        if (choir_type_info_of(w->type)->is_quantized)
+            add_quantized_leaf(sums[depth], w, group, begin, end, x, x_stride, n_tokens);
+        else
+            add_float_leaf(sums[depth], w, group, begin, end, x, x_stride, n_tokens);
+        depth++;
+        for (int merge = 0; merge < leaves->merges[leaf]; merge++) {
+            depth--;
+            for (int t = 0; t < n_tokens; t++)
+                for (int r = 0; r < ROWS; r++)
+                    sums[depth - 1][t][r] = sums[depth - 1][t][r] + sums[depth][t][r];
+        }
+    }
+    assert(depth == 1);
+}
+
+static void linear(float *y, int64_t y_stride, const choir_matrix *w, int64_t group_begin,
+                   int64_t group_end, const void *x, int64_t x_stride, int T,
+                   const choir_leaves *leaves)
+{
+    bool is_quantized = choir_type_info_of(w->type)->is_quantized;
+    size_t element = is_quantized ? sizeof(choir_q8) : sizeof(float);
+    for (int64_t g = group_begin; g < group_end; g++) {
+        const uint8_t *group = (const uint8_t *)w->data + (size_t)g * w->group_bytes;
+        int64_t n_rows = w->rows - g * ROWS < ROWS ? w->rows - g * ROWS : ROWS;
+        for (int t = 0; t < T; t += TOKENS_TILE) {
+            int n_tokens = T - t < TOKENS_TILE ? T - t : TOKENS_TILE;
+            float sums[CHOIR_TREE_DEPTH][TOKENS_TILE][ROWS];
+            add_tree(sums, w, group, (const uint8_t *)x + (size_t)(t * x_stride) * element,
+                     x_stride, n_tokens, leaves);
+            for (int i = 0; i < n_tokens; i++)
+                memcpy(y + (t + i) * y_stride + g * ROWS, sums[0][i], (size_t)n_rows * sizeof *y);
+        }
+    }
+}
+
+void choir_linear_fill_ref(choir_kernels *kernels)
+{
+    int count;
+    const choir_type_info *types = choir_type_all(&count);
+    for (int i = 0; i < count; i++)
+        kernels->linear[types[i].type] = linear;
+}

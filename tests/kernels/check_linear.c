@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linear layers: `ref` against a second, naive chain that reads the file's blocks by the tables of
+ * formats.md and numerics.md, without packing; then every level against `ref`, bit for bit.
+ */
+#include "common/mem.h"
+#include "tests/kernels/check.h"
+
+static const choir_type types[] = {CHOIR_F32,  CHOIR_F16,  CHOIR_BF16, CHOIR_Q4_0,
+                                   CHOIR_Q4_1, CHOIR_Q8_0, CHOIR_Q4_K, CHOIR_Q6_K};
+enum { N_TYPES = sizeof types / sizeof *types };
+
+/* What fills the matrix and the activations. */
+typedef enum fill {
+    FILL_RANDOM,
+    FILL_LOWEST,  /* quants of all bits 0; Q8_0 -128, Q6_K scales -128; x -127 */
+    FILL_HIGHEST, /* all bits 1; Q8_0 and scales 127; x 127 */
+    FILL_ZERO,    /* scales 0 */
+    FILL_TINY,    /* subnormal scales */
+    FILL_HUGE,    /* the largest scales */
+    FILL_SPECIAL, /* scales of NaN and infinity among others */
+    FILL_COUNT,
+} fill;
+
+/* One slice of a matrix: the file's rows, packed, and its activations. */
+typedef struct slice {
+    choir_matrix matrix;
+    choir_type type; /* of the file */
+    int64_t file_cols;
+    size_t row_bytes;
+    uint8_t *rows;
+    int T;
+    int64_t x_stride; /* blocks or floats */
+    uint8_t *x_memory;
+    uint8_t *x; /* unaligned */
+} slice;
+
+static bool is_quantized(choir_type type)
+{
+    return choir_type_info_of(type)->is_quantized;
+}
+
+static uint16_t random_scale(fill how, uint64_t *seed)
+{
+    static const uint16_t special[] = {0x7e00, 0x7c00, 0xfc00, 0x2e66, 0x0001, 0x0000};
+    uint16_t sign = (uint16_t)(check_random(seed) & 0x8000);
+    switch (how) {
+    case FILL_ZERO:
+        return sign;
+    case FILL_TINY:
+        return (uint16_t)(sign | (1 + check_random(seed) % 0x3ff));
+    case FILL_HUGE:
+        return (uint16_t)(sign | 0x7bff);
+    case FILL_SPECIAL:
+        return special[check_random(seed) % 6];
+    default:
+        return (uint16_t)(sign | (0x2000 + check_random(seed) % 0x1000));
+    }
+}
+
+static void put_half(uint8_t *at, uint16_t half)
+{
+    memcpy(at, &half, 2);
+}
+
+static void fill_block(uint8_t *block, choir_type type, fill how, uint64_t *seed)
+{
+    size_t size = (size_t)choir_type_info_of(type)->block_bytes;
+    for (size_t i = 0; i < size; i++)
+        block[i] = (uint8_t)check_random(seed);
+    if (how == FILL_LOWEST || how == FILL_HIGHEST)
+        memset(block, how == FILL_LOWEST ? 0 : 0xff, size);
+    switch (type) {
+    case CHOIR_F32: {
+        float value = how == FILL_SPECIAL ? check_odd_float(seed) : check_random_float(seed);
+        if (how == FILL_TINY)
+            value *= 0x1p-130f;
+        memcpy(block, &value, 4);
+        break;
+    }
+    case CHOIR_F16:
+        put_half(block, random_scale(how, seed));
+        break;
+    case CHOIR_BF16:
+        put_half(block,
+                 how == FILL_SPECIAL ? 0x7fc0 : (uint16_t)(0x3c00 + check_random(seed) % 512));
+        break;
+    case CHOIR_Q8_0:
+        if (how == FILL_LOWEST || how == FILL_HIGHEST)
+            memset(block, how == FILL_LOWEST ? 0x80 : 0x7f, size);
+        put_half(block, random_scale(how, seed));
+        break;
+    case CHOIR_Q6_K:
+        if (how == FILL_LOWEST || how == FILL_HIGHEST)
+            memset(block + 192, how == FILL_LOWEST ? 0x80 : 0x7f, 16);
+        put_half(block + 208, random_scale(how, seed));
+        break;
+    case CHOIR_Q4_1:
+    case CHOIR_Q4_K:
+        put_half(block + 2, random_scale(how, seed));
+        put_half(block, random_scale(how, seed));
+        break;
+    case CHOIR_Q4_0:
+        put_half(block, random_scale(how, seed));
+        break;
+    }
+}
+
+static void fill_activations(slice *s, fill how, uint64_t *seed)
+{
+    int64_t n_values = s->T * s->x_stride * (is_quantized(s->matrix.type) ? 32 : 1);
+    float *values = malloc((size_t)n_values * sizeof *values);
+    assert_non_null(values);
+    for (int64_t i = 0; i < n_values; i++) {
+        values[i] = check_random_float(seed) * 3;
+        if (how == FILL_SPECIAL && check_random(seed) % 256 == 0)
+            values[i] = check_odd_float(seed);
+    }
+    if (!is_quantized(s->matrix.type)) {
+        memcpy(s->x, values, (size_t)n_values * sizeof *values);
+    } else {
+        for (int64_t b = 0; b < n_values / 32; b++) {
+            choir_q8 block;
+            check_ref()->quantize(&block, values + 32 * b, 32);
+            if (how == FILL_LOWEST || how == FILL_HIGHEST) {
+                int q = how == FILL_LOWEST ? -127 : 127;
+                memset(block.q, q, 32);
+                block.sum[0] = block.sum[1] = (int16_t)(16 * q);
+            }
+            memcpy(s->x + (size_t)b * sizeof block, &block, sizeof block);
+        }
+    }
+    free(values);
+}
+
+/* A slice of `cols` columns from `first_col` of a row; packed to `packed_type`. */
+static slice slice_make(choir_type type, choir_type packed_type, int64_t rows, int64_t cols,
+                        int64_t first_col, int T, fill how, uint64_t *seed)
+{
+    const choir_type_info *info = choir_type_info_of(type);
+    slice s = {.type = type, .T = T};
+    s.file_cols = (first_col + cols + 255) / 256 * 256;
+    s.row_bytes = (size_t)(s.file_cols / info->block_elements * info->block_bytes);
+    s.rows = malloc(s.row_bytes * (size_t)rows);
+    assert_non_null(s.rows);
+    size_t block_bytes = (size_t)info->block_bytes;
+    for (size_t at = 0; at < s.row_bytes * (size_t)rows; at += block_bytes)
+        fill_block(s.rows + at, type, how, seed);
+    assert_int_equal(choir_matrix_plan(&s.matrix, packed_type, rows, cols, first_col), CHOIR_OK);
+    assert_int_equal(choir_alloc_aligned(1, choir_matrix_bytes(&s.matrix), &s.matrix.data),
+                     CHOIR_OK);
+    memset(s.matrix.data, 0xee, choir_matrix_bytes(&s.matrix));
+    int64_t middle = choir_matrix_groups(&s.matrix) / 2;
+    choir_matrix_pack(&s.matrix, middle, choir_matrix_groups(&s.matrix), type, s.rows, s.row_bytes);
+    choir_matrix_pack(&s.matrix, 0, middle, type, s.rows, s.row_bytes);
+    s.x_stride = is_quantized(packed_type) ? cols / 32 + 1 : cols + 5;
+    size_t element = is_quantized(packed_type) ? sizeof(choir_q8) : sizeof(float);
+    s.x_memory = malloc((size_t)(T * s.x_stride) * element + 4);
+    assert_non_null(s.x_memory);
+    s.x = s.x_memory + 4;
+    fill_activations(&s, how, seed);
+    return s;
+}
+
+static void slice_free(slice *s)
+{
+    free(s->rows);
+    free(s->matrix.data);
+    free(s->x_memory);
+}
+
+/* The naive chain. */
+
+static float half_at(const uint8_t *at)
+{
+    uint16_t half;
+    memcpy(&half, at, 2);
+    return choir_half_to_float(half);
+}
+
+/* One column of a block of a file: its integer, and what multiplies and is added (numerics.md). */
+static void read_column(choir_type type, const uint8_t *block, int column, int *value, int *sc,
+                        float *dw, float *m)
+{
+    int nibble = column % 32 < 16 ? 0 : 4;
+    *sc = 1;
+    *m = 0;
+    *dw = half_at(block + (type == CHOIR_Q6_K ? 208 : 0));
+    switch (type) {
+    case CHOIR_Q4_0:
+        *value = (block[2 + column % 16] >> nibble & 15) - 8;
+        break;
+    case CHOIR_Q4_1:
+        *value = block[4 + column % 16] >> nibble & 15;
+        *m = half_at(block + 2);
+        break;
+    case CHOIR_Q8_0:
+        *value = (int8_t)block[2 + column];
+        break;
+    case CHOIR_Q4_K: {
+        int j = column / 32;
+        const uint8_t *b = block + 4;
+        int scale = j < 4 ? b[j] & 63 : (b[j + 4] & 15) + ((b[j - 4] >> 6) << 4);
+        int minimum = j < 4 ? b[j + 4] & 63 : (b[j + 4] >> 4) + ((b[j] >> 6) << 4);
+        *value = block[16 + column / 64 * 32 + column % 32] >> (column % 64 < 32 ? 0 : 4) & 15;
+        *dw = *dw * (float)scale;
+        *m = -(half_at(block + 2) * (float)minimum);
+        break;
+    }
+    case CHOIR_Q6_K: {
+        int in_half = column % 128;
+        int l = in_half % 32;
+        int ql = block[column / 128 * 64 + l + (in_half / 32 % 2) * 32];
+        int qh = block[128 + column / 128 * 32 + l];
+        *value = (in_half < 64 ? ql & 15 : ql >> 4) + ((qh >> in_half / 32 * 2 & 3) << 4) - 32;
+        *sc = (int8_t)block[192 + column / 16];
+        break;
+    }
+    default:
+        fail();
+    }
+}
+
+static float naive_leaf(const slice *s, int64_t r, int t, int64_t begin, int64_t end)
+{
+    const choir_type_info *info = choir_type_info_of(s->type);
+    const uint8_t *row = s->rows + (size_t)r * s->row_bytes;
+    float acc = 0;
+    for (int64_t b = begin; b < end; b++) {
+        int64_t first = s->matrix.first_col + 32 * b;
+        const uint8_t *block = row + first / info->block_elements * info->block_bytes;
+        if (!is_quantized(s->matrix.type)) {
+            float values[256];
+            check_ref()->dequantize(values, block, s->type,
+                                    info->block_elements == 1 ? 32 : info->block_elements);
+            for (int k = 0; k < 32; k++) {
+                float x;
+                memcpy(&x, s->x + 4 * (t * s->x_stride + 32 * b + k), 4);
+                acc = fmaf(values[first % info->block_elements + k], x, acc);
+            }
+            continue;
+        }
+        choir_q8 x;
+        memcpy(&x, s->x + (size_t)(t * s->x_stride + b) * sizeof x, sizeof x);
+        float dw = 0, m = 0;
+        int I = 0, X = 0;
+        for (int k = 0; k < 32; k++) {
+            int value = 0, sc = 1;
+            read_column(s->type, block, (int)(first % info->block_elements) + k, &value, &sc, &dw,
+                        &m);
+            I += sc * value * x.q[k];
+            X += x.q[k];
+        }
+        float scale = dw * x.d;
+        acc = fmaf(scale, (float)I, acc);
+        float dX = x.d * (float)X;
+        if (s->type == CHOIR_Q4_1 || s->type == CHOIR_Q4_K)
+            acc = fmaf(m, dX, acc);
+    }
+    return acc;
+}
+
+static float naive_tree(const slice *s, int64_t r, int t, const choir_leaves *leaves, int begin,
+                        int end)
+{
+    if (end - begin == 1) {
+        int64_t first = leaves->first_block + begin * leaves->leaf_blocks;
+        int64_t last = first + leaves->leaf_blocks;
+        int64_t all = leaves->first_block + leaves->n_blocks;
+        return naive_leaf(s, r, t, first, last < all ? last : all);
+    }
+    int middle = begin + (end - begin + 1) / 2;
+    float lower = naive_tree(s, r, t, leaves, begin, middle);
+    return lower + naive_tree(s, r, t, leaves, middle, end);
+}
+
+static choir_leaves leaves_make(int64_t first_block, int64_t n_blocks, int64_t leaf_blocks)
+{
+    choir_leaves leaves = {
+        .first_block = first_block, .n_blocks = n_blocks, .leaf_blocks = leaf_blocks};
+    choir_leaves_plan(&leaves);
+    return leaves;
+}
+
+static void run(const choir_kernels *kernels, const slice *s, float *y, int64_t y_stride,
+                const choir_leaves *leaves)
+{
+    int64_t groups = choir_matrix_groups(&s->matrix);
+    choir_linear_fn linear = kernels->linear[s->matrix.type];
+    assert_non_null(linear);
+    /* In two parts, the last group first, as threads would. */
+    linear(y, y_stride, &s->matrix, groups - 1, groups, s->x, s->x_stride, s->T, leaves);
+    linear(y, y_stride, &s->matrix, 0, groups - 1, s->x, s->x_stride, s->T, leaves);
+}
+
+static void compare_with_naive(const slice *s, const choir_leaves *leaves)
+{
+    int64_t rows = s->matrix.rows;
+    check_buffer y = check_buffer_make(s->T * rows);
+    run(check_ref(), s, y.data, rows, leaves);
+    for (int t = 0; t < s->T; t++)
+        for (int64_t r = 0; r < rows; r++) {
+            float want = naive_tree(s, r, t, leaves, 0, leaves->n_leaves);
+            check_same_bits(&y.data[t * rows + r], &want, 1, choir_type_info_of(s->type)->name);
+        }
+    check_buffer_free(&y);
+}
+
+static void check_ref_against_naive(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    for (int i = 0; i < N_TYPES; i++)
+        for (int how = 0; how < FILL_COUNT; how++)
+            for (int first_col = 0; first_col <= 96; first_col += 96) {
+                slice s = slice_make(types[i], types[i], 21, 288, first_col, 3, (fill)how, &seed);
+                choir_leaves whole = leaves_make(0, 9, 9);
+                choir_leaves many = leaves_make(1, 7, 2);
+                compare_with_naive(&s, &whole);
+                compare_with_naive(&s, &many);
+                slice_free(&s);
+            }
+}
+
+/* Every type packed to f32 meets f32 activations. */
+static void check_packed_to_f32(void **state)
+{
+    (void)state;
+    uint64_t seed = 4;
+    for (int i = 0; i < N_TYPES; i++) {
+        slice s = slice_make(types[i], CHOIR_F32, 19, 320, 160, 2, FILL_RANDOM, &seed);
+        choir_leaves leaves = leaves_make(0, 10, 4);
+        compare_with_naive(&s, &leaves);
+        slice_free(&s);
+    }
+}
+
+/* With y wider than the rows, all that is no row of the slice must stay as it was. */
+static void compare_with_ref(const choir_kernels *kernels, const slice *s,
+                             const choir_leaves *leaves)
+{
+    int64_t y_stride = s->matrix.rows + 3;
+    check_buffer want = check_buffer_make(s->T * y_stride);
+    check_buffer got = check_buffer_make(s->T * y_stride);
+    run(check_ref(), s, want.data, y_stride, leaves);
+    run(kernels, s, got.data, y_stride, leaves);
+    check_same_bits(got.data, want.data, s->T * y_stride, choir_type_info_of(s->type)->name);
+    for (int t = 0; t < s->T; t++)
+        for (int i = 0; i < 3 * 4; i++)
+            assert_int_equal(((uint8_t *)&got.data[t * y_stride + s->matrix.rows])[i], 0xa5);
+    check_buffer_free(&want);
+    check_buffer_free(&got);
+}
+
+static void check_levels(void **state)
+{
+    (void)state;
+    static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 12, 17, 64};
+    static const int64_t rows[] = {1, 15, 16, 33, 80};
+    for (int level = CHOIR_LEVEL_AVX2; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_level(level);
+        uint64_t seed = 5;
+        for (int i = 0; kernels != NULL && i < N_TYPES; i++)
+            for (int k = 0; k < 30; k++) {
+                int64_t n_blocks = 1 + (int64_t)(check_random(&seed) % 20);
+                int64_t first = (int64_t)(check_random(&seed) % 9);
+                int64_t leaf = 1 + (int64_t)(check_random(&seed) % 4);
+                int64_t skip = (int64_t)check_random(&seed) % 2 & (n_blocks > 1);
+                slice s = slice_make(types[i], types[i], rows[k % 5], 32 * n_blocks, 32 * first,
+                                     tokens[k % 10], (fill)(k % FILL_COUNT), &seed);
+                choir_leaves whole = leaves_make(0, n_blocks, n_blocks);
+                choir_leaves part = leaves_make(skip, n_blocks - skip, leaf);
+                compare_with_ref(kernels, &s, &whole);
+                compare_with_ref(kernels, &s, &part);
+                slice_free(&s);
+            }
+    }
+}
+
+static int tree_depth_seen;
+
+/* The stack program on symbols: a leaf is its number, a sum the string "(a+b)". */
+static void check_tree_order(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= CHOIR_MAX_LEAVES; n++) {
+        /* A range [begin, end) stands for tree([begin, end)), so a merge must join what fits. */
+        int begin[CHOIR_MAX_LEAVES], end[CHOIR_MAX_LEAVES];
+        int depth = 0;
+        choir_leaves leaves = leaves_make(0, 3 * n - 1, 3);
+        assert_int_equal(leaves.n_leaves, n);
+        for (int i = 0; i < n; i++) {
+            begin[depth] = i;
+            end[depth] = i + 1;
+            depth++;
+            tree_depth_seen = depth > tree_depth_seen ? depth : tree_depth_seen;
+            for (int k = 0; k < leaves.merges[i]; k++) {
+                assert_true(depth >= 2);
+                depth--;
+                /* tree([b, e)) splits at b + ceil((e - b) / 2), whatever lies around it. */
+                int length = end[depth] - begin[depth - 1];
+                assert_int_equal(end[depth - 1], begin[depth]);
+                assert_int_equal(begin[depth], begin[depth - 1] + (length + 1) / 2);
+                end[depth - 1] = end[depth];
+            }
+        }
+        assert_int_equal(depth, 1);
+        assert_int_equal(begin[0], 0);
+        assert_int_equal(end[0], n);
+    }
+    assert_int_equal(tree_depth_seen, 7);
+}
+
+/* All 64 leaves at once, on every level: the deepest stack. */
+static void check_many_leaves(void **state)
+{
+    (void)state;
+    uint64_t seed = 6;
+    for (int n = 1; n <= CHOIR_MAX_LEAVES; n += 9) {
+        slice s = slice_make(CHOIR_Q4_0, CHOIR_Q4_0, 5, 32 * n, 0, 2, FILL_RANDOM, &seed);
+        choir_leaves leaves = leaves_make(0, n, 1);
+        compare_with_naive(&s, &leaves);
+        for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
+            const choir_kernels *kernels;
+            assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+            compare_with_ref(kernels, &s, &leaves);
+        }
+        slice_free(&s);
+    }
+}
+
+static void check_plan(void **state)
+{
+    (void)state;
+    choir_matrix matrix;
+    /* Bytes of 16 rows x 256 columns: those of the file, 148 for 144 in Q4_K. */
+    for (int i = 0; i < N_TYPES; i++) {
+        const choir_type_info *info = choir_type_info_of(types[i]);
+        size_t file = (size_t)(16 * 256 / info->block_elements * info->block_bytes);
+        assert_int_equal(choir_matrix_plan(&matrix, types[i], 17, 256, 512), CHOIR_OK);
+        assert_int_equal(matrix.group_bytes,
+                         types[i] == CHOIR_Q4_K ? 16 * 148 : (file + 63) / 64 * 64);
+        assert_int_equal(choir_matrix_groups(&matrix), 2);
+        assert_int_equal(choir_matrix_bytes(&matrix), 2 * matrix.group_bytes);
+    }
+    assert_int_equal(choir_matrix_plan(&matrix, CHOIR_F32, INT64_MAX, 32, 0), CHOIR_ENOMEM);
+    assert_int_equal(choir_matrix_plan(&matrix, CHOIR_F32, 1, INT64_MAX / 32 * 32, 0),
+                     CHOIR_ENOMEM);
+    assert_int_equal(choir_matrix_plan(&matrix, CHOIR_Q4_0, INT64_MAX / 18, 64, 0), CHOIR_ENOMEM);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(check_plan),          cmocka_unit_test(check_tree_order),
+        cmocka_unit_test(check_many_leaves),   cmocka_unit_test(check_ref_against_naive),
+        cmocka_unit_test(check_packed_to_f32), cmocka_unit_test(check_levels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
