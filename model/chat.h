@@ -14,6 +14,7 @@ typedef enum choir_chat_template {
     CHOIR_CHAT_CHATML,   /* <|im_start|>ROLE\nTEXT<|im_end|>\n */
     CHOIR_CHAT_SMOLLM,   /* ChatML with a system message of its own where the first is none */
     CHOIR_CHAT_LLAMA3,   /* <|start_header_id|>ROLE<|end_header_id|>\n\nTEXT<|eot_id|> */
+    CHOIR_CHAT_LLAMA31,  /* the same with dates in a system message that is always there */
 } choir_chat_template;
 
 typedef enum choir_chat_role {
