@@ -27,15 +27,26 @@ static choir_json *made(json_t *value)
     return (choir_json *)value;
 }
 
-choir_status choir_json_parse(const char *text, size_t length, choir_json **result)
+static choir_status parse(const char *text, size_t length, size_t flags, choir_json **result)
 {
     json_error_t error;
-    json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *root =
+        json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &error);
     *result = (choir_json *)root;
     if (!root)
         return choir_fail(CHOIR_EFORMAT, "JSON, line %d column %d: %s", error.line, error.column,
                           error.text);
     return CHOIR_OK;
+}
+
+choir_status choir_json_parse(const char *text, size_t length, choir_json **result)
+{
+    return parse(text, length, 0, result);
+}
+
+choir_status choir_json_parse_with_nul(const char *text, size_t length, choir_json **result)
+{
+    return parse(text, length, JSON_ALLOW_NUL, result);
 }
 
 void choir_json_destroy(choir_json **json)
@@ -102,6 +113,12 @@ bool choir_json_boolean(const choir_json *json, bool otherwise)
 const char *choir_json_string(const choir_json *json, const char *otherwise)
 {
     return json_is_string(as_json(json)) ? json_string_value(as_json(json)) : otherwise;
+}
+
+const char *choir_json_text(const choir_json *json, size_t *length)
+{
+    *length = json_string_length(as_json(json));
+    return json_string_value(as_json(json));
 }
 
 bool choir_json_next(const choir_json *object, size_t *position, const char **key,

@@ -30,6 +30,9 @@ typedef enum choir_json_type {
  */
 choir_status choir_json_parse(const char *text, size_t length,
                               choir_json **result) CHOIR_MUST_CHECK;
+/* The same, but strings may hold U+0000: they are to be read with choir_json_text(). */
+choir_status choir_json_parse_with_nul(const char *text, size_t length,
+                                       choir_json **result) CHOIR_MUST_CHECK;
 void choir_json_destroy(choir_json **json);
 
 /* Reading. NULL is read as JSON null everywhere, so look-ups can be chained. */
@@ -42,6 +45,8 @@ int64_t choir_json_integer(const choir_json *json, int64_t otherwise);
 double choir_json_real(const choir_json *json, double otherwise);
 bool choir_json_boolean(const choir_json *json, bool otherwise);
 const char *choir_json_string(const choir_json *json, const char *otherwise);
+/* A string with its length, a NUL behind it; NULL and 0 where the value is of another type. */
+const char *choir_json_text(const choir_json *json, size_t *length);
 /* Walks an object's keys in their order: *position starts at 0; false when there are no more. */
 bool choir_json_next(const choir_json *object, size_t *position, const char **key,
                      const choir_json **value);
