@@ -129,7 +129,8 @@ static const choir_flag *find_flag(const choir_command *command, const char *nam
 /* A range's ends as a person would write them. */
 static choir_status fail_range(const char *name, const choir_flag *flag, const char *text)
 {
-    const char *kind = flag->kind == CHOIR_FLAG_INTEGER ? "an integer" : "a number";
+    const bool is_integer = flag->kind == CHOIR_FLAG_INTEGER || flag->kind == CHOIR_FLAG_OPTIONAL;
+    const char *kind = is_integer ? "an integer" : "a number";
     const bool has_max = flag->max < 9e18;
     if (has_max)
         return choir_fail(CHOIR_EUSAGE, "%s: \"%.40s\" is not %s from %.15g to %.15g", name, text,
@@ -203,6 +204,7 @@ static choir_status store(const char *name, const choir_flag *flag, void *option
         *(bool *)place = true;
         return CHOIR_OK;
     case CHOIR_FLAG_INTEGER:
+    case CHOIR_FLAG_OPTIONAL:
         return read_integer(name, flag, text, place);
     case CHOIR_FLAG_REAL:
         return read_real(name, flag, text, place);
@@ -231,6 +233,11 @@ static typed_flag split(const char *argument)
     return typed;
 }
 
+static bool is_digits(const char *text)
+{
+    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
 /* Takes the flag at argv[*i] and its value, and leaves *i at the last argument it took. */
 static choir_status parse_flag(const choir_command *command, int argc, char **argv, int *i)
 {
@@ -240,6 +247,8 @@ static choir_status parse_flag(const choir_command *command, int argc, char **ar
     if (flag == NULL)
         return fail_unknown(command, typed.name);
     const char *value = typed.value;
+    if (flag->kind == CHOIR_FLAG_OPTIONAL && value == NULL)
+        value = *i + 1 < argc && is_digits(argv[*i + 1]) ? argv[++*i] : "0";
     if (flag->kind == CHOIR_FLAG_BOOL && value != NULL)
         return choir_fail(CHOIR_EUSAGE, "%s takes no value", typed.name);
     if (flag->kind != CHOIR_FLAG_BOOL && value == NULL) {

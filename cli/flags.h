@@ -21,9 +21,10 @@
 enum { CHOIR_FLAG_LIST_MAX = 1024 };
 
 typedef enum choir_flag_kind {
-    CHOIR_FLAG_BOOL,    /* bool: given or not; takes no value */
-    CHOIR_FLAG_INTEGER, /* int64_t in min..max */
-    CHOIR_FLAG_REAL,    /* double in min..max, finite */
+    CHOIR_FLAG_BOOL,     /* bool: given or not; takes no value */
+    CHOIR_FLAG_INTEGER,  /* int64_t in min..max */
+    CHOIR_FLAG_REAL,     /* double in min..max, finite */
+    CHOIR_FLAG_OPTIONAL, /* int64_t: the value may be left out (then 0); `-f 5` or `-f=5` */
     CHOIR_FLAG_STRING,  /* const char *, borrowed from argv; one of `choices` where there are any */
     CHOIR_FLAG_STRINGS, /* choir_flag_strings: the flag may be repeated */
     CHOIR_FLAG_REALS,   /* choir_flag_reals: values of min..max joined by commas, such as 5,3,1 */

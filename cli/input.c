@@ -94,7 +94,8 @@ choir_status choir_jsonl_next(choir_jsonl *lines, choir_json **object)
             return CHOIR_OK;
         lines->number++;
     } while (strspn(lines->line, " \t\r\n") == (size_t)length);
-    const choir_status status = choir_json_parse(lines->line, (size_t)length, object);
+    const choir_status status = (lines->allows_nul ? choir_json_parse_with_nul : choir_json_parse)(
+        lines->line, (size_t)length, object);
     if (status == CHOIR_OK && choir_json_kind(*object) == CHOIR_JSON_OBJECT)
         return CHOIR_OK;
     char words[256] = "not a JSON object";

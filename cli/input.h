@@ -6,6 +6,7 @@
 #include "common/json.h"
 #include "common/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,7 +29,8 @@ typedef struct choir_jsonl {
     const char *path;
     char *line;
     size_t capacity;
-    int64_t number; /* of the line read last, from 1 */
+    int64_t number;  /* of the line read last, from 1 */
+    bool allows_nul; /* strings may hold U+0000: set after open, see common/json.h */
 } choir_jsonl;
 
 choir_status choir_jsonl_open(choir_jsonl *lines, const char *path) CHOIR_MUST_CHECK;

@@ -20,6 +20,8 @@ typedef struct verb {
 static choir_status run_help(int argc, char **argv);
 
 static const verb verbs[] = {
+    {"tokenize", "prints the token ids of a text", choir_verb_tokenize},
+    {"detokenize", "prints the text of token ids", choir_verb_detokenize},
     {"inspect", "shows a model file's parameters and tensors", choir_verb_inspect},
     {"help", "tells the flags of a verb", run_help},
 };

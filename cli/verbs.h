@@ -8,6 +8,8 @@
 
 #include "common/status.h"
 
+choir_status choir_verb_tokenize(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_detokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_inspect(int argc, char **argv) CHOIR_MUST_CHECK;
 
 #endif

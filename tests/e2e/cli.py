@@ -30,7 +30,8 @@ def succeed(*args, **options):
 
 
 def lines_of_json(*args, **options):
-    return [json.loads(line) for line in succeed(*args, **options).splitlines()]
+    # Not splitlines(), which also splits at U+2028 and others that JSON may hold as they are.
+    return [json.loads(line) for line in succeed(*args, **options).split("\n")[:-1]]
 
 
 def refuse(code, words, *args, **options):

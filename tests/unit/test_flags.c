@@ -14,6 +14,7 @@ typedef struct options {
     int64_t n_ranks;
     double temperature;
     const char *level;
+    int64_t logprobs;
     choir_flag_strings stop;
     choir_flag_reals split;
 } options;
@@ -25,12 +26,13 @@ static const choir_flag flags[] = {
     {"-n --n-ranks", "N", "ranks (default 1)", CHOIR_FLAG_INTEGER, AT(n_ranks), 1, 64, NULL},
     {"--temperature -tm", "X", "heat", CHOIR_FLAG_REAL, AT(temperature), 0, 100, NULL},
     {"--level", "L", "kernels", CHOIR_FLAG_STRING, AT(level), 0, 0, "ref avx2"},
+    {"--logprobs", "[K]", "alternatives", CHOIR_FLAG_OPTIONAL, AT(logprobs), 0, 64, NULL},
     {"--stop", "TEXT", "ends the answer", CHOIR_FLAG_STRINGS, AT(stop), 0, 0, NULL},
     {"--tensor-split", "A,B", "shares", CHOIR_FLAG_REALS, AT(split), 0, 1e9, NULL},
 };
 
 static options taken;
-static const choir_flag_group groups[] = {{"Options", flags, 6, &taken}};
+static const choir_flag_group groups[] = {{"Options", flags, 7, &taken}};
 static const choir_command command = {"choir test", "[FLAGS]", "A test.", "choir test", groups, 1};
 
 enum { ARGV_MAX = 16 };
@@ -92,6 +94,22 @@ static void test_lists(void **state)
     refuse("--tensor-split 5,,3", "--tensor-split: \"\" is not a number");
     refuse("--tensor-split 5,3,", "--tensor-split: \"\" is not a number");
     refuse("--tensor-split 1,-1", "--tensor-split: \"-1\" is not a number");
+}
+
+static void test_value_that_may_be_left_out(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--logprobs 5 text"), CHOIR_OK);
+    assert_int_equal(taken.logprobs, 5);
+    assert_int_equal(n_rest, 1);
+    assert_int_equal(parse("--logprobs text"), CHOIR_OK);
+    assert_int_equal(taken.logprobs, 0);
+    assert_int_equal(n_rest, 1);
+    assert_int_equal(parse("--logprobs=64"), CHOIR_OK);
+    assert_int_equal(taken.logprobs, 64);
+    assert_int_equal(parse("--logprobs"), CHOIR_OK);
+    refuse("--logprobs 65", "--logprobs: \"65\" is not an integer from 0 to 64");
+    refuse("--logprobs=x", "is not an integer");
 }
 
 static void test_rest_keeps_its_order(void **state)
@@ -163,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_spelling),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_value_that_may_be_left_out),
         cmocka_unit_test(test_rest_keeps_its_order),
         cmocka_unit_test(test_values_out_of_range),
         cmocka_unit_test(test_wrong_flags),
