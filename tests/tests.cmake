@@ -39,10 +39,10 @@ endforeach()
 set_tests_properties(check/check_clang check/check_sanitized PROPERTIES TIMEOUT 600 PROCESSORS 2
     LABELS "check;build")
 
-choir_test_programs(unit test choir_cli choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
+include(tests/fixtures/fixtures.cmake)
+choir_test_programs(unit test choir_fixtures choir_cli choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
 choir_test_programs(kernels check choir_kernels choir_common)
 choir_test_scripts(e2e 600)
 include(tests/fuzz/fuzz.cmake OPTIONAL)
 include(tests/mpi/mpi.cmake OPTIONAL)
-include(tests/fixtures/fixtures.cmake OPTIONAL)
 include(tests/bench/bench.cmake OPTIONAL)
