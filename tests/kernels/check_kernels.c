@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The dispatch: levels by what the system says of the CPU, tables without holes, names. */
+#include "tests/kernels/check.h"
+
+/* Whether /proc/cpuinfo's first list of flags has the word; a second opinion on cpuid. */
+static bool cpu_has(const char *word)
+{
+    static char line[1 << 16];
+    char needle[32];
+    bool found = false;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    assert_non_null(file);
+    snprintf(needle, sizeof needle, " %s ", word);
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = ' ';
+        found = strncmp(line, "flags", 5) == 0 && strstr(line, needle) != NULL;
+    }
+    fclose(file);
+    return found;
+}
+
+static void check_best_level(void **state)
+{
+    (void)state;
+    bool avx2 = cpu_has("avx2") && cpu_has("fma") && cpu_has("f16c");
+    bool avx512 = avx2 && cpu_has("avx512f") && cpu_has("avx512bw") && cpu_has("avx512vl") &&
+                  cpu_has("avx512dq") && cpu_has("avx512_vnni");
+    choir_level want = avx512 ? CHOIR_LEVEL_AVX512 : avx2 ? CHOIR_LEVEL_AVX2 : CHOIR_LEVEL_REF;
+    printf("best level: %s\n", choir_level_name(choir_level_best()));
+    assert_int_equal(choir_level_best(), want);
+}
+
+static void check_tables(void **state)
+{
+    (void)state;
+    int n_types;
+    const choir_type_info *types = choir_type_all(&n_types);
+    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_level(level);
+        if (kernels == NULL) {
+            assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_EUNSUPPORTED);
+            assert_null(kernels);
+            continue;
+        }
+        for (int i = 0; i < n_types; i++)
+            assert_non_null(kernels->linear[types[i].type]);
+        assert_true(kernels->quantize && kernels->rms_norm && kernels->swiglu && kernels->add &&
+                    kernels->rotary && kernels->attention_span && kernels->attention_merge &&
+                    kernels->attention_finish && kernels->lse_chunk && kernels->dequantize);
+    }
+}
+
+static void check_names(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CHOIR_LEVEL_COUNT; i++) {
+        choir_level level;
+        assert_int_equal(choir_level_parse(choir_level_name((choir_level)i), &level), CHOIR_OK);
+        assert_int_equal(level, i);
+    }
+    for (int i = CHOIR_CACHE_F16; i <= CHOIR_CACHE_Q8_0; i++) {
+        choir_cache_type type;
+        assert_int_equal(choir_cache_type_parse(choir_cache_type_name((choir_cache_type)i), &type),
+                         CHOIR_OK);
+        assert_int_equal(type, i);
+    }
+    choir_level level;
+    choir_cache_type type;
+    assert_int_equal(choir_level_parse("avx3", &level), CHOIR_EUSAGE);
+    assert_non_null(strstr(choir_error(), "avx3"));
+    assert_int_equal(choir_cache_type_parse("q4_0", &type), CHOIR_EUSAGE);
+    assert_non_null(strstr(choir_error(), "q4_0"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(check_best_level),
+        cmocka_unit_test(check_tables),
+        cmocka_unit_test(check_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The row operations of every level, ref among them, against scalar ones written from numerics.md.
+ */
+#include "tests/kernels/check.h"
+
+static const int64_t lengths[] = {1, 2, 15, 16, 17, 31, 33, 64, 100, 576, 1536};
+enum { N_LENGTHS = sizeof lengths / sizeof *lengths, N_MOST = 1536 };
+
+/* Runs a check on every level that this CPU has. */
+static void on_levels(void (*check)(const choir_kernels *))
+{
+    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_level(level);
+        if (kernels != NULL)
+            check(kernels);
+    }
+}
+
+static float lane_sum(const float *x, int64_t n, bool squares)
+{
+    float lanes[16] = {0};
+    for (int64_t i = 0; i < n; i++)
+        lanes[i % 16] = squares ? fmaf(x[i], x[i], lanes[i % 16]) : lanes[i % 16] + x[i];
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lanes[i] = lanes[i + half] + lanes[i];
+    return lanes[0];
+}
+
+static choir_q8 naive_q8(const float *x)
+{
+    choir_q8 block = {.d = 0};
+    uint32_t highest = 0;
+    for (int i = 0; i < 32; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], 4);
+        bits &= 0x7fffffff;
+        highest = bits > highest ? bits : highest;
+    }
+    float amax;
+    memcpy(&amax, &highest, 4);
+    if (!isfinite(amax)) {
+        block.d = NAN;
+    } else if (amax >= 0x1p-100f) {
+        block.d = amax / 127;
+        float id = 127 / amax;
+        for (int i = 0; i < 32; i++) {
+            volatile float product = x[i] * id;
+            block.q[i] = (int8_t)nearbyint((double)product);
+            block.sum[i / 16] = (int16_t)(block.sum[i / 16] + block.q[i]);
+        }
+    }
+    return block;
+}
+
+static void quantize(const choir_kernels *kernels)
+{
+    uint64_t seed = 1;
+    enum { BLOCKS = 300 };
+    check_buffer x = check_buffer_make(32 * BLOCKS);
+    for (int b = 0; b < BLOCKS; b++) {
+        float scale = ldexpf(1, (int)(check_random(&seed) % 254) - 130);
+        check_random_floats(x.data + 32 * b, 32, b % 3 ? 1 : scale, &seed);
+        if (b % 7 == 0) /* ties: halves of the step that amax = 127 gives */
+            for (int i = 0; i < 32; i++)
+                x.data[32 * b + i] =
+                    i == 5 ? -127 : (float)(int)(check_random(&seed) % 508) / 4 - 63;
+        if (b % 11 == 0)
+            x.data[32 * b + check_random(&seed) % 32] = check_odd_float(&seed);
+        if (b % 13 == 0)
+            for (int i = 0; i < 32; i++)
+                x.data[32 * b + i] = (b % 2 ? 0x1p-100f : 0x1.fffffep-101f) * (i % 3 ? 1 : -1);
+    }
+    choir_q8 out[BLOCKS + 1];
+    memset(out, 0xa5, sizeof out);
+    kernels->quantize(out, x.data, 32 * BLOCKS);
+    for (int b = 0; b < BLOCKS; b++) {
+        choir_q8 want = naive_q8(x.data + 32 * b);
+        check_same_bits(&out[b].d, &want.d, 1, "d");
+        assert_memory_equal(out[b].q, want.q, sizeof want.q);
+        assert_memory_equal(out[b].sum, want.sum, sizeof want.sum);
+        for (int i = 0; i < 32; i++)
+            assert_int_not_equal(out[b].q[i], -128);
+    }
+    for (size_t i = 0; i < sizeof *out; i++)
+        assert_int_equal(((uint8_t *)&out[BLOCKS])[i], 0xa5);
+    check_buffer_free(&x);
+}
+
+static void check_quantize(void **state)
+{
+    (void)state;
+    assert_int_equal(sizeof(choir_q8), 40);
+    on_levels(quantize);
+}
+
+static void rms_norm(const choir_kernels *kernels)
+{
+    uint64_t seed = 2;
+    for (int k = 0; k < N_LENGTHS; k++) {
+        int64_t n = lengths[k];
+        check_buffer x = check_buffer_make(n), w = check_buffer_make(n), y = check_buffer_make(n);
+        float want[N_MOST];
+        check_random_floats(x.data, n, 100, &seed);
+        check_random_floats(w.data, n, 2, &seed);
+        float scale = 1.0f / sqrtf(lane_sum(x.data, n, true) / (float)n + 1e-5f);
+        for (int64_t i = 0; i < n; i++) {
+            want[i] = x.data[i] * scale;
+            want[i] = want[i] * w.data[i];
+        }
+        kernels->rms_norm(y.data, x.data, w.data, n, 1e-5f);
+        check_same_bits(y.data, want, n, "rms_norm");
+        kernels->rms_norm(x.data, x.data, w.data, n, 1e-5f);
+        check_same_bits(x.data, want, n, "rms_norm in place");
+        check_buffer_free(&x);
+        check_buffer_free(&w);
+        check_buffer_free(&y);
+    }
+}
+
+static void check_rms_norm(void **state)
+{
+    (void)state;
+    on_levels(rms_norm);
+}
+
+/* Over a sample of all floats, so that the exp of lanes meets every range it has. */
+static void swiglu(const choir_kernels *kernels)
+{
+    uint64_t seed = 3;
+    check_buffer g = check_buffer_make(N_MOST), u = check_buffer_make(N_MOST);
+    check_buffer h = check_buffer_make(N_MOST);
+    uint64_t bits = 0;
+    for (int round = 0; bits < 1ull << 32; round++) {
+        int64_t n = lengths[N_LENGTHS - 1 - round % 3];
+        for (int64_t i = 0; i < n; i++, bits += 20011) {
+            uint32_t pattern = (uint32_t)bits;
+            memcpy(&g.data[i], &pattern, 4);
+        }
+        check_random_floats(u.data, n, 10, &seed);
+        float want[N_MOST];
+        for (int64_t i = 0; i < n; i++) {
+            float below = 1 + choir_expf(-g.data[i]);
+            float silu = g.data[i] / below;
+            want[i] = silu * u.data[i];
+        }
+        kernels->swiglu(h.data, g.data, u.data, n);
+        check_same_bits(h.data, want, n, "swiglu");
+    }
+    for (int k = 0; k < N_LENGTHS; k++) {
+        check_buffer in_place = check_buffer_make(lengths[k]);
+        check_random_floats(in_place.data, lengths[k], 10, &seed);
+        memcpy(g.data, in_place.data, (size_t)lengths[k] * 4);
+        kernels->swiglu(h.data, g.data, u.data, lengths[k]);
+        kernels->swiglu(in_place.data, in_place.data, u.data, lengths[k]);
+        check_same_bits(in_place.data, h.data, lengths[k], "swiglu in place");
+        check_buffer_free(&in_place);
+    }
+    check_buffer_free(&g);
+    check_buffer_free(&u);
+    check_buffer_free(&h);
+}
+
+static void check_swiglu(void **state)
+{
+    (void)state;
+    on_levels(swiglu);
+}
+
+static void add(const choir_kernels *kernels)
+{
+    uint64_t seed = 4;
+    for (int k = 0; k < N_LENGTHS; k++) {
+        check_buffer x = check_buffer_make(lengths[k]), y = check_buffer_make(lengths[k]);
+        float want[N_MOST];
+        check_random_floats(x.data, lengths[k], 1, &seed);
+        check_random_floats(y.data, lengths[k], 1e-3f, &seed);
+        for (int64_t i = 0; i < lengths[k]; i++)
+            want[i] = x.data[i] + y.data[i];
+        kernels->add(x.data, y.data, lengths[k]);
+        check_same_bits(x.data, want, lengths[k], "add");
+        check_buffer_free(&x);
+        check_buffer_free(&y);
+    }
+}
+
+static void check_add(void **state)
+{
+    (void)state;
+    on_levels(add);
+}
+
+static void rotary(const choir_kernels *kernels)
+{
+    uint64_t seed = 5;
+    for (int64_t S = 2; S <= 160; S += 14)
+        for (int64_t n_rot = 2; n_rot <= S; n_rot += 6)
+            for (int adjacent = 0; adjacent < 2; adjacent++) {
+                check_buffer x = check_buffer_make(S);
+                float c[80], s[80], want[160];
+                check_random_floats(x.data, S, 3, &seed);
+                check_random_floats(c, n_rot / 2, 1, &seed);
+                check_random_floats(s, n_rot / 2, 1, &seed);
+                memcpy(want, x.data, (size_t)S * 4);
+                for (int64_t i = 0; i < n_rot / 2; i++) {
+                    int64_t a = adjacent ? 2 * i : i, b = adjacent ? a + 1 : i + n_rot / 2;
+                    volatile float ac = x.data[a] * c[i], bs = x.data[b] * s[i];
+                    volatile float as = x.data[a] * s[i], bc = x.data[b] * c[i];
+                    want[a] = ac - bs;
+                    want[b] = as + bc;
+                }
+                kernels->rotary(x.data, c, s, n_rot, adjacent);
+                check_same_bits(x.data, want, S, "rotary");
+                check_buffer_free(&x);
+            }
+}
+
+static void check_rotary(void **state)
+{
+    (void)state;
+    on_levels(rotary);
+}
+
+static void lse_chunk(const choir_kernels *kernels)
+{
+    uint64_t seed = 6;
+    for (int k = 0; k < N_LENGTHS; k++)
+        for (int odd = 0; odd < 3; odd++) {
+            int64_t n = lengths[k];
+            float z[N_MOST], terms[N_MOST], m, l;
+            check_random_floats(z, n, 40, &seed);
+            for (int64_t i = 0; i < n; i++)
+                if (odd == 2 || (odd == 1 && check_random(&seed) % 4 == 0))
+                    z[i] = -INFINITY;
+            float highest = -INFINITY;
+            for (int64_t i = 0; i < n; i++)
+                highest = z[i] > highest ? z[i] : highest;
+            for (int64_t i = 0; i < n; i++)
+                terms[i] = highest == -INFINITY ? 0 : choir_expf(z[i] - highest);
+            float sum = lane_sum(terms, n, false);
+            kernels->lse_chunk(z, n, &m, &l);
+            check_same_bits(&m, &highest, 1, "m");
+            check_same_bits(&l, &sum, 1, "l");
+            z[n / 2] = NAN; /* must be seen, also among -inf alone */
+            kernels->lse_chunk(z, n, &m, &l);
+            assert_true(m != m && l != l);
+        }
+}
+
+static void check_lse_chunk(void **state)
+{
+    (void)state;
+    on_levels(lse_chunk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(check_quantize), cmocka_unit_test(check_rms_norm),
+        cmocka_unit_test(check_swiglu),   cmocka_unit_test(check_add),
+        cmocka_unit_test(check_rotary),   cmocka_unit_test(check_lse_chunk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
