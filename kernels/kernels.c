@@ -48,12 +48,14 @@ static void fill_higher(void)
         tables[best] = tables[CHOIR_LEVEL_REF];
         choir_rows_fill_avx2(&tables[best]);
         choir_attention_fill_avx2(&tables[best]);
+        choir_linear_fill_avx2(&tables[best]);
     }
     if (has_avx512()) {
         best = CHOIR_LEVEL_AVX512;
         tables[best] = tables[CHOIR_LEVEL_AVX2];
         choir_rows_fill_avx512(&tables[best]);
         choir_attention_fill_avx512(&tables[best]);
+        choir_linear_fill_avx512(&tables[best]);
     }
 }
 #else

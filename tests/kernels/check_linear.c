@@ -377,6 +377,20 @@ static void check_levels(void **state)
     }
 }
 
+/* A level that this CPU has brings its own variant of the types that must be fast. */
+static void check_variants(void **state)
+{
+    (void)state;
+    static const choir_type fast[] = {CHOIR_Q4_0, CHOIR_Q4_1, CHOIR_Q8_0};
+    for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
+        const choir_kernels *kernels, *below;
+        assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+        assert_int_equal(choir_kernels_get((choir_level)(level - 1), &below), CHOIR_OK);
+        for (int i = 0; i < 3; i++)
+            assert_true(kernels->linear[fast[i]] != below->linear[fast[i]]);
+    }
+}
+
 static int tree_depth_seen;
 
 /* The stack program on symbols: a leaf is its number, a sum the string "(a+b)". */
@@ -455,6 +469,7 @@ int main(void)
         cmocka_unit_test(check_plan),          cmocka_unit_test(check_tree_order),
         cmocka_unit_test(check_many_leaves),   cmocka_unit_test(check_ref_against_naive),
         cmocka_unit_test(check_packed_to_f32), cmocka_unit_test(check_levels),
+        cmocka_unit_test(check_variants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
