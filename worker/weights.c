@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two passes over one list of parts: the first plans every matrix and adds up the bytes, then one
+ * region is mapped, the second packs. The list is short (7 matrices a layer), so that planning is
+ * written once, as the loop that visits all parts.
+ */
+#include "worker/weights.h"
+
+#include "common/mem.h"
+#include "worker/team.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A matrix with where it comes from: rows and columns of a tensor. */
+typedef struct matrix_part {
+    choir_matrix *matrix;
+    const choir_gguf_tensor *tensor;
+    choir_range rows, columns;
+} matrix_part;
+
+enum { LAYER_PARTS = 7 };
+
+static choir_range times(choir_range range, int64_t factor)
+{
+    return (choir_range){range.begin * factor, range.end * factor};
+}
+
+static void list_layer(matrix_part parts[LAYER_PARTS], choir_layer_weights *layer,
+                       const choir_model *model, const choir_slice *slice, int64_t index)
+{
+    const choir_hparams *h = choir_model_hparams(model);
+    const choir_range width = {0, h->width};
+    const choir_range heads = times(slice->heads, h->head_size);
+    const choir_range kv_heads = times(slice->kv_heads, h->head_size);
+    const choir_range ff = slice->ff_columns;
+    const struct {
+        choir_matrix *matrix;
+        choir_tensor_role role;
+        choir_range rows, columns;
+    } table[LAYER_PARTS] = {
+        {&layer->q, CHOIR_TENSOR_ATTN_Q, heads, width},
+        {&layer->k, CHOIR_TENSOR_ATTN_K, kv_heads, width},
+        {&layer->v, CHOIR_TENSOR_ATTN_V, kv_heads, width},
+        {&layer->attn_output, CHOIR_TENSOR_ATTN_OUTPUT, width, heads},
+        {&layer->gate, CHOIR_TENSOR_FFN_GATE, ff, width},
+        {&layer->up, CHOIR_TENSOR_FFN_UP, ff, width},
+        {&layer->down, CHOIR_TENSOR_FFN_DOWN, width, ff},
+    };
+    for (int i = 0; i < LAYER_PARTS; i++)
+        parts[i] = (matrix_part){table[i].matrix, choir_model_tensor(model, table[i].role, index),
+                                 table[i].rows, table[i].columns};
+}
+
+/* Fills the matrix and adds its bytes to *total; an empty part stays all zero. */
+static choir_status plan_part(const matrix_part *part, bool as_f32, size_t *total)
+{
+    const int64_t rows = part->rows.end - part->rows.begin;
+    const int64_t cols = part->columns.end - part->columns.begin;
+    if (rows == 0 || cols == 0)
+        return CHOIR_OK;
+    const bool is_quantized = choir_type_info_of(part->tensor->type)->is_quantized;
+    const choir_type type = as_f32 && is_quantized ? CHOIR_F32 : part->tensor->type;
+    choir_status status = choir_matrix_plan(part->matrix, type, rows, cols, part->columns.begin);
+    if (status == CHOIR_OK && !choir_size_add(*total, choir_matrix_bytes(part->matrix), total))
+        status = choir_fail(CHOIR_ENOMEM, "the weights of this rank do not fit its address space");
+    return status;
+}
+
+/* The thread `team` gives packs its share of the groups. */
+static void pack_part(const matrix_part *part, const choir_model *model, const choir_team *team)
+{
+    if (!part->matrix->data)
+        return;
+    const choir_range groups = choir_team_share(team, choir_matrix_groups(part->matrix));
+    const size_t row_bytes = part->tensor->row_bytes;
+    const uint8_t *first =
+        choir_model_data(model, part->tensor) + row_bytes * (size_t)part->rows.begin;
+    choir_matrix_pack(part->matrix, groups.begin, groups.end, part->tensor->type, first, row_bytes);
+}
+
+/* norms: per layer attn_norm and ffn_norm, then output_norm; [2 * n_layers + 1][D]. */
+static choir_status copy_norms(choir_weights *weights, const choir_model *model,
+                               const choir_slice *slice)
+{
+    const size_t width = (size_t)choir_model_hparams(model)->width;
+    choir_status status = choir_alloc_aligned((2 * (size_t)weights->n_layers + 1) * width,
+                                              sizeof(float), (void **)&weights->norms);
+    if (status != CHOIR_OK)
+        return status;
+    float *next = weights->norms;
+    for (int64_t i = 0; i < weights->n_layers; i++) {
+        const int64_t layer = slice->layers.begin + i;
+        float **const norms[] = {&weights->layers[i].attn_norm, &weights->layers[i].ffn_norm};
+        const choir_tensor_role roles[] = {CHOIR_TENSOR_ATTN_NORM, CHOIR_TENSOR_FFN_NORM};
+        for (int n = 0; n < 2; n++, next += width) {
+            const choir_gguf_tensor *tensor = choir_model_tensor(model, roles[n], layer);
+            memcpy(next, choir_model_data(model, tensor), width * sizeof(float));
+            *norms[n] = next;
+        }
+    }
+    if (slice->is_last_stage) {
+        const choir_gguf_tensor *tensor = choir_model_tensor(model, CHOIR_TENSOR_OUTPUT_NORM, 0);
+        memcpy(next, choir_model_data(model, tensor), width * sizeof(float));
+        weights->output_norm = next;
+    }
+    return CHOIR_OK;
+}
+
+/* Gives every planned matrix its place in one region. */
+static choir_status place(choir_weights *weights, const matrix_part *parts, size_t n_parts)
+{
+    if (weights->bytes == 0)
+        return CHOIR_OK;
+    choir_status status = choir_pages_map(weights->bytes, &weights->region);
+    size_t at = 0;
+    for (size_t i = 0; status == CHOIR_OK && i < n_parts; i++) {
+        if (parts[i].matrix->rows == 0)
+            continue;
+        parts[i].matrix->data = (char *)weights->region + at;
+        at += choir_matrix_bytes(parts[i].matrix);
+    }
+    return status;
+}
+
+choir_status choir_weights_load(const choir_model *model, const choir_slice *slice, bool as_f32,
+                                int n_threads, choir_weights **result)
+{
+    const choir_hparams *h = choir_model_hparams(model);
+    const size_t n_layers = (size_t)(slice->layers.end - slice->layers.begin);
+    const size_t n_parts = n_layers * LAYER_PARTS + 1;
+    matrix_part *parts = NULL;
+    choir_weights *weights = NULL;
+    choir_status status = choir_alloc(1, sizeof *weights, (void **)&weights);
+    if (status == CHOIR_OK)
+        status = choir_alloc(n_layers, sizeof *weights->layers, (void **)&weights->layers);
+    if (status == CHOIR_OK)
+        status = choir_alloc(n_parts, sizeof *parts, (void **)&parts);
+    if (status != CHOIR_OK)
+        goto done;
+    weights->n_layers = (int64_t)n_layers;
+    for (size_t i = 0; i < n_layers; i++)
+        list_layer(parts + i * LAYER_PARTS, &weights->layers[i], model, slice,
+                   slice->layers.begin + (int64_t)i);
+    parts[n_parts - 1] = (matrix_part){
+        &weights->output,
+        choir_model_tensor(model,
+                           h->output_is_shared ? CHOIR_TENSOR_EMBEDDING : CHOIR_TENSOR_OUTPUT, 0),
+        slice->vocab_rows,
+        {0, h->width}};
+    for (size_t i = 0; status == CHOIR_OK && i < n_parts; i++)
+        status = plan_part(&parts[i], as_f32, &weights->bytes);
+    if (status == CHOIR_OK)
+        status = place(weights, parts, n_parts);
+    if (status == CHOIR_OK)
+        status = copy_norms(weights, model, slice);
+    if (status != CHOIR_OK)
+        goto done;
+#pragma omp parallel num_threads(n_threads)
+    {
+        const choir_team team = choir_team_here();
+        for (size_t i = 0; i < n_parts; i++)
+            pack_part(&parts[i], model, &team);
+    }
+done:
+    free(parts);
+    if (status != CHOIR_OK)
+        choir_weights_destroy(&weights);
+    *result = weights;
+    return status;
+}
+
+void choir_weights_destroy(choir_weights **weights)
+{
+    choir_weights *w = *weights;
+    if (!w)
+        return;
+    choir_pages_unmap(&w->region, w->bytes);
+    free(w->norms);
+    free(w->layers);
+    free(w);
+    *weights = NULL;
+}
