@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/results.h"
+
+#include "common/mem.h"
+#include "worker/team.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_float(uint32_t *word, float value)
+{
+    memcpy(word, &value, sizeof value);
+}
+
+static float get_float(uint32_t word)
+{
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+void choir_wanted_list(const choir_step *step, choir_wanted *wanted)
+{
+    int32_t row = 0, next = 0, target = 0;
+    for (int32_t s = 0; s < step->n_seqs; s++) {
+        const choir_step_sequence *seq = &step->seqs[s];
+        const bool has_targets = seq->flags & CHOIR_SEQUENCE_HAS_TARGETS;
+        for (int32_t i = seq->first_wanted; i < seq->n_tokens; i++)
+            wanted[next++] = (choir_wanted){row + i, has_targets ? step->targets[target++] : -1,
+                                            seq->n_top, seq->flags & CHOIR_SEQUENCE_FULL_ROW};
+        row += seq->n_tokens;
+    }
+}
+
+static int64_t shard_top(const choir_slice *slice, const choir_wanted *wanted)
+{
+    const int64_t n = choir_range_size(slice->vocab_rows);
+    return wanted->n_top < n ? wanted->n_top : n;
+}
+
+static size_t row_words(const choir_slice *slice, const choir_wanted *wanted)
+{
+    const int64_t words = 2 + 2 * choir_range_size(slice->vocab_chunks) +
+                          2 * shard_top(slice, wanted) +
+                          (wanted->is_full ? choir_range_size(slice->vocab_rows) : 0);
+    return (size_t)words;
+}
+
+size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, int n)
+{
+    size_t words = 0;
+    for (int i = 0; i < n; i++)
+        words += row_words(slice, &wanted[i]);
+    return words;
+}
+
+/*
+ * The best n of candidates given in ascending id, best first. Equal logits keep the earlier one in
+ * front, so ties go to the lower id; -0 and +0 compare equal.
+ */
+typedef struct best {
+    int32_t *ids;
+    float *logits;
+    int64_t n, limit;
+} best;
+
+static void best_add(best *b, int32_t id, float logit)
+{
+    if (b->n == b->limit && (b->n == 0 || !(logit > b->logits[b->n - 1])))
+        return;
+    int64_t place = b->n < b->limit ? b->n++ : b->n - 1;
+    for (; place > 0 && logit > b->logits[place - 1]; place--) {
+        b->ids[place] = b->ids[place - 1];
+        b->logits[place] = b->logits[place - 1];
+    }
+    b->ids[place] = id;
+    b->logits[place] = logit;
+}
+
+static bool all_finite(const float *z, int64_t n)
+{
+    bool is_finite = true;
+    for (int64_t i = 0; i < n; i++)
+        is_finite &= fabsf(z[i]) <= 0x1.fffffep127f;
+    return is_finite;
+}
+
+static void write_row(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
+                      const choir_slice *slice, const choir_wanted *wanted, const float *z)
+{
+    const int64_t n = choir_range_size(slice->vocab_rows), base = slice->vocab_rows.begin;
+    const bool owns = wanted->target >= base && wanted->target < slice->vocab_rows.end;
+    *record++ = all_finite(z, n);
+    put_float(record++, owns ? z[wanted->target - base] : 0.0f);
+    for (int64_t first = 0; first < n; first += layout->vocab_chunk) {
+        const int64_t rest = n - first;
+        float m, l;
+        kernels->lse_chunk(z + first, rest < layout->vocab_chunk ? rest : layout->vocab_chunk, &m,
+                           &l);
+        put_float(record++, m);
+        put_float(record++, l);
+    }
+    int32_t ids[CHOIR_STEP_MAX_TOP];
+    float logits[CHOIR_STEP_MAX_TOP];
+    best b = {ids, logits, 0, shard_top(slice, wanted)};
+    for (int64_t i = 0; b.limit > 0 && i < n; i++)
+        best_add(&b, (int32_t)(base + i), z[i]);
+    for (int64_t i = 0; i < b.limit; i++) {
+        *record++ = i < b.n ? (uint32_t)ids[i] : 0;
+        put_float(record++, i < b.n ? logits[i] : 0.0f);
+    }
+    if (wanted->is_full)
+        memcpy(record, z, (size_t)n * sizeof *z);
+}
+
+void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
+                        const choir_slice *slice, const choir_wanted *wanted, int n,
+                        const float *logits, int n_threads)
+{
+    const int64_t stride = choir_range_size(slice->vocab_rows);
+#pragma omp parallel num_threads(n_threads)
+    {
+        const choir_team team = choir_team_here();
+        const choir_range mine = choir_team_share(&team, n);
+        for (int64_t i = mine.begin; i < mine.end; i++)
+            write_row(record + choir_record_words(slice, wanted, (int)i), kernels, layout, slice,
+                      &wanted[i], logits + i * stride);
+    }
+}
+
+choir_status choir_results_prepare(choir_results *results, const choir_wanted *wanted, int n,
+                                   int64_t vocab_size)
+{
+    choir_results *r = results;
+    size_t n_top = 0, n_full = 0;
+    for (int i = 0; i < n; i++) {
+        n_top += (size_t)wanted[i].n_top;
+        n_full += wanted[i].is_full;
+    }
+    choir_status status =
+        choir_grow((void **)&r->rows, &r->rows_capacity, (size_t)n, sizeof *r->rows);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->top_ids, &r->top_ids_capacity, n_top, sizeof *r->top_ids);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->top_logits, &r->top_logits_capacity, n_top,
+                            sizeof *r->top_logits);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->logits, &r->logits_capacity, n_full * (size_t)vocab_size,
+                            sizeof *r->logits);
+    if (status != CHOIR_OK)
+        return status;
+    n_top = n_full = 0;
+    for (int i = 0; i < n; i++) {
+        r->rows[i] = (choir_row_result){
+            .top_ids = r->top_ids + n_top,
+            .top_logits = r->top_logits + n_top,
+            .logits = wanted[i].is_full ? r->logits + n_full * (size_t)vocab_size : NULL};
+        n_top += (size_t)wanted[i].n_top;
+        n_full += wanted[i].is_full;
+    }
+    return CHOIR_OK;
+}
+
+/* Shards are merged in ascending order, which is ascending in chunks and in ids. */
+static void merge_row(choir_results *results, int index, const choir_layout *layout,
+                      const choir_wanted *wanted, const uint32_t **at)
+{
+    choir_row_result *row = &results->rows[index];
+    const choir_slice *shards = layout->slices + layout->n_ranks - layout->n_shards;
+    best b = {results->top_ids + (row->top_ids - results->top_ids),
+              results->top_logits + (row->top_logits - results->top_logits), 0, wanted->n_top};
+    float *logits = row->logits ? results->logits + (row->logits - results->logits) : NULL;
+    float m = -INFINITY, l = 0.0f;
+    row->is_finite = true;
+    for (int s = 0; s < layout->n_shards; s++) {
+        const choir_slice *slice = &shards[s];
+        const uint32_t *word = at[s];
+        const bool owns =
+            wanted->target >= slice->vocab_rows.begin && wanted->target < slice->vocab_rows.end;
+        row->is_finite &= *word++ != 0;
+        if (owns)
+            row->target_logit = get_float(*word);
+        word++;
+        for (int64_t c = slice->vocab_chunks.begin; c < slice->vocab_chunks.end; c++, word += 2)
+            choir_lse_merge(&m, &l, get_float(word[0]), get_float(word[1]));
+        const int64_t n_top = shard_top(slice, wanted);
+        for (int64_t i = 0; i < n_top; i++, word += 2)
+            best_add(&b, (int32_t)word[0], get_float(word[1]));
+        if (logits)
+            memcpy(logits + slice->vocab_rows.begin, word,
+                   (size_t)choir_range_size(slice->vocab_rows) * sizeof *logits);
+        at[s] += row_words(slice, wanted);
+    }
+    row->lse = m + choir_logf(l);
+    row->n_top = (int)b.n;
+}
+
+void choir_results_merge(choir_results *results, const choir_layout *layout,
+                         const choir_wanted *wanted, int first, int n,
+                         const uint32_t *const *records)
+{
+    const uint32_t *at[CHOIR_MAX_RANKS];
+    assert(layout->n_shards <= (int)(sizeof at / sizeof at[0]));
+    memcpy(at, records, (size_t)layout->n_shards * sizeof at[0]);
+    for (int i = 0; i < n; i++)
+        merge_row(results, first + i, layout, &wanted[first + i], at);
+}
+
+void choir_results_release(choir_results *results)
+{
+    free(results->rows);
+    free(results->top_ids);
+    free(results->top_logits);
+    free(results->logits);
+    memset(results, 0, sizeof *results);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What comes back to the lead from a step: each shard of the last stage turns its logits of a
+ * wanted row into a record of known length, and the lead merges the records of all shards.
+ *
+ * A record, in words of 4 bytes:
+ *
+ *     | finite | target logit | (m, l) of each chunk of the shard | (id, logit) best | whole row |
+ *
+ * best: min(n_top, rows of the shard) of them, descending. whole row: only with FULL_ROW. So a row
+ * costs some hundred bytes instead of 4 x vocabulary, unless its sampler needs it all.
+ *
+ * Rows travel in tiles of CHOIR_LOGITS_ROWS, one message a shard and tile. All of it is Local.
+ */
+#ifndef CHOIR_WORKER_RESULTS_H
+#define CHOIR_WORKER_RESULTS_H
+
+#include "common/status.h"
+#include "kernels/kernels.h"
+#include "model/partition.h"
+#include "proto/step.h"
+
+/* A row of a step whose logits are wanted. */
+typedef struct choir_wanted {
+    int32_t row;    /* of the step */
+    int32_t target; /* a token id, or -1 */
+    int32_t n_top;
+    bool is_full;
+} choir_wanted;
+
+/* Fills wanted [step->n_wanted], in step order. */
+void choir_wanted_list(const choir_step *step, choir_wanted *wanted);
+
+/* Words of the records of n rows from a shard that holds `slice`. */
+size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, int n);
+
+/*
+ * Writes the records of n rows. logits [n][vocab_rows]. `record` has choir_record_words() words.
+ * The rows are shared between n_threads threads.
+ */
+void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
+                        const choir_slice *slice, const choir_wanted *wanted, int n,
+                        const float *logits, int n_threads);
+
+/* The lead's memory for the merged results of one step. All zero at first. */
+typedef struct choir_results {
+    choir_row_result *rows; /* [n_wanted] */
+    int32_t *top_ids;
+    float *top_logits;
+    float *logits; /* rows with FULL_ROW, one after the other */
+    size_t rows_capacity, top_ids_capacity, top_logits_capacity, logits_capacity;
+} choir_results;
+
+/* Makes room for all rows of a step and points the results into it. */
+choir_status choir_results_prepare(choir_results *results, const choir_wanted *wanted, int n,
+                                   int64_t vocab_size) CHOIR_MUST_CHECK;
+/*
+ * Merges the records of rows [first, first + n): records[s] is what shard s of the last stage
+ * wrote for them.
+ */
+void choir_results_merge(choir_results *results, const choir_layout *layout,
+                         const choir_wanted *wanted, int first, int n,
+                         const uint32_t *const *records);
+void choir_results_release(choir_results *results);
+
+#endif

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nobody waits in a circle: the lead's sends do not block (steps and activations stand in rings of
+ * buffers), a stage blocks only for its predecessor's activations and for the lead to take its
+ * results, and the lead never blocks on a step before it has collected the one that frees its
+ * buffer.
+ */
+#include "worker/worker.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "worker/kv.h"
+#include "worker/probe.h"
+#include "worker/results.h"
+#include "worker/rotary.h"
+#include "worker/weights.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ACTIVATION_BUFFERS = 2 };
+
+/* A step that the lead has handed in: its own copy of the message, and the sends that read it. */
+typedef struct pending_step {
+    void *message;
+    choir_step step;
+    choir_comm_request *sends; /* [n_ranks] */
+} pending_step;
+
+struct choir_worker {
+    const choir_comm *comm;
+    choir_worker_options options;
+    choir_model *model;
+    choir_layout *layout;
+    const choir_slice *slice;
+    choir_comm *shards;
+    const choir_kernels *kernels;
+    choir_weights *weights;
+    choir_kv *kv;
+    float *cosines, *sines;
+    choir_forward *forward;
+    choir_step_limits limits;
+
+    float *x[ACTIVATION_BUFFERS]; /* [max rows][D] */
+    choir_comm_request x_sends[ACTIVATION_BUFFERS];
+    uint64_t n_computed;
+
+    choir_wanted *wanted; /* [max rows] */
+    float *logits;        /* [CHOIR_LOGITS_ROWS][vocab rows], last stage */
+    uint32_t *record;     /* this shard's record of a tile, last stage */
+
+    /* The lead's alone. */
+    pending_step *pending; /* [n_stages], a ring */
+    uint64_t n_begun, n_collected;
+    uint32_t **records; /* [n_shards] of the last stage */
+    choir_results results;
+};
+
+static bool is_lead(const choir_worker *w)
+{
+    return w->slice->rank == 0;
+}
+
+static choir_status open_model(choir_worker *w)
+{
+    choir_status status = choir_model_open(w->options.model_path, &w->model);
+    if (status == CHOIR_OK && w->options.is_verified)
+        status = choir_model_verify(w->model);
+    return status;
+}
+
+/* T15: every rank must see the same file. */
+static choir_status compare_identity(const choir_worker *w)
+{
+    const int n = choir_comm_size(w->comm);
+    uint8_t mine[CHOIR_SHA256_BYTES];
+    uint8_t *all = NULL;
+    choir_status status = choir_alloc((size_t)n, sizeof mine, (void **)&all);
+    status = choir_comm_agree(w->comm, status);
+    if (status != CHOIR_OK)
+        goto done;
+    choir_model_identity(w->model, mine);
+    choir_comm_allgather(w->comm, mine, sizeof mine, all);
+    for (int r = 1; status == CHOIR_OK && r < n; r++) {
+        char first[CHOIR_SHA256_HEX], other[CHOIR_SHA256_HEX];
+        if (memcmp(all, all + (size_t)r * sizeof mine, sizeof mine) == 0)
+            continue;
+        choir_sha256_hex(all, first);
+        choir_sha256_hex(all + (size_t)r * sizeof mine, other);
+        status = choir_fail(CHOIR_EFORMAT,
+                            "ranks see different model files: rank 0 has %.16s, rank %d has %.16s",
+                            first, r, other);
+    }
+done:
+    free(all);
+    return status;
+}
+
+static choir_status make_layout(choir_worker *w)
+{
+    choir_layout_options options = w->options.layout;
+    options.n_ranks = choir_comm_size(w->comm);
+    choir_status status = choir_layout_create(choir_model_hparams(w->model), &options, &w->layout);
+    if (status == CHOIR_OK)
+        w->slice = &w->layout->slices[choir_comm_rank(w->comm)];
+    if (status == CHOIR_OK)
+        status = choir_kernels_get(w->options.level, &w->kernels);
+    return status;
+}
+
+/* Collective. Rank 0 computes, so that no two C libraries can disagree about a cosine. */
+static choir_status make_rotary(choir_worker *w)
+{
+    const choir_hparams *h = choir_model_hparams(w->model);
+    const int64_t n_pairs = h->n_rot / 2;
+    const size_t n = (size_t)(w->limits.max_model_len * n_pairs);
+    double *frequencies = NULL;
+    choir_status status = choir_alloc_aligned(n, sizeof *w->cosines, (void **)&w->cosines);
+    if (status == CHOIR_OK)
+        status = choir_alloc_aligned(n, sizeof *w->sines, (void **)&w->sines);
+    if (status == CHOIR_OK)
+        status = choir_alloc((size_t)n_pairs, sizeof *frequencies, (void **)&frequencies);
+    status = choir_comm_agree(w->comm, status);
+    if (status == CHOIR_OK) {
+        if (is_lead(w)) {
+            const choir_gguf_tensor *factors =
+                choir_model_tensor(w->model, CHOIR_TENSOR_ROPE_FACTORS, 0);
+            choir_rotary_frequencies(frequencies, h->n_rot, h->rope_base,
+                                     factors ? (const float *)choir_model_data(w->model, factors)
+                                             : NULL);
+            choir_rotary_table(w->cosines, w->sines, frequencies, n_pairs, w->limits.max_model_len);
+        }
+        choir_comm_broadcast(w->comm, w->cosines, n * sizeof *w->cosines, 0);
+        choir_comm_broadcast(w->comm, w->sines, n * sizeof *w->sines, 0);
+    }
+    free(frequencies);
+    return status;
+}
+
+static choir_kv_shape kv_shape(const choir_worker *w)
+{
+    const choir_hparams *h = choir_model_hparams(w->model);
+    return (choir_kv_shape){
+        .n_layers = choir_range_size(w->slice->layers),
+        .n_kv_heads = choir_range_size(w->slice->kv_heads),
+        .head_size = h->head_size,
+        .n_pages = w->limits.n_pages,
+        .n_slots = w->limits.max_num_seqs,
+        .pages_per_slot = choir_ceil_div(w->limits.max_model_len, CHOIR_PAGE_POSITIONS),
+        .key_type = w->options.key_type,
+        .value_type = w->options.value_type,
+    };
+}
+
+/* Collective. How many KV pages the node with least room has, after the weights are loaded. */
+static int64_t pages_that_fit(const choir_worker *w)
+{
+    const choir_kv_shape shape = kv_shape(w);
+    const int64_t page_bytes = (int64_t)choir_kv_page_set_bytes(&shape);
+    choir_comm *node;
+    int64_t n_neighbours = choir_comm_size(w->comm);
+    if (choir_comm_split_node(w->comm, &node) == CHOIR_OK) {
+        n_neighbours = choir_comm_size(node);
+        choir_comm_destroy(&node);
+    }
+    /* A fifth is left to the page cache, to buffers and to others. */
+    const int64_t room = choir_probe_memory_available() / 5 * 4 / n_neighbours;
+    return choir_comm_min(w->comm, page_bytes > 0 ? room / page_bytes : INT32_MAX);
+}
+
+/* Collective. Limits that are the same everywhere. */
+static choir_status set_limits(choir_worker *w)
+{
+    const choir_hparams *h = choir_model_hparams(w->model);
+    const choir_worker_options *o = &w->options;
+    int64_t length = o->max_model_len > 0 ? o->max_model_len : h->context_length;
+    if (length > INT32_MAX / 2)
+        length = INT32_MAX / 2;
+    w->limits = (choir_step_limits){.max_num_seqs = (int32_t)o->max_num_seqs,
+                                    .max_num_batched_tokens = (int32_t)o->max_num_batched_tokens,
+                                    .page_positions = CHOIR_PAGE_POSITIONS,
+                                    .vocab_size = (int32_t)h->vocab_size};
+    const int64_t fit = pages_that_fit(w);
+    const int64_t fit_positions = fit * CHOIR_PAGE_POSITIONS;
+    if (length > fit_positions && o->max_model_len > 0)
+        return choir_fail(CHOIR_ENOMEM,
+                          "--max-model-len %lld: memory is left for keys and values of %lld "
+                          "positions only; use more ranks or a shorter length",
+                          (long long)length, (long long)fit_positions);
+    if (length > fit_positions)
+        length = fit_positions;
+    if (length < 1)
+        return choir_fail(CHOIR_ENOMEM, "no memory is left for keys and values: use more ranks");
+    const int64_t wanted = choir_ceil_div(length, CHOIR_PAGE_POSITIONS) * o->max_num_seqs;
+    w->limits.max_model_len = (int32_t)length;
+    w->limits.n_pages = (int32_t)(wanted < fit ? wanted : fit);
+    return choir_step_limits_check(&w->limits);
+}
+
+static choir_status create_forward(choir_worker *w)
+{
+    const choir_kv_shape shape = kv_shape(w);
+    choir_status status = choir_kv_create(&shape, &w->kv);
+    if (status != CHOIR_OK)
+        return status;
+    const choir_forward_parts parts = {
+        .model = w->model,
+        .layout = w->layout,
+        .slice = w->slice,
+        .weights = w->weights,
+        .kv = w->kv,
+        .kernels = w->kernels,
+        .shards = w->shards,
+        .cosines = w->cosines,
+        .sines = w->sines,
+        .n_threads = w->options.n_threads,
+        .max_rows = w->limits.max_num_batched_tokens,
+    };
+    return choir_forward_create(&parts, &w->forward);
+}
+
+/* Words of the largest record of a tile that a shard of the last stage writes. */
+static size_t record_words_max(const choir_slice *slice)
+{
+    choir_wanted wanted[CHOIR_LOGITS_ROWS];
+    for (int i = 0; i < CHOIR_LOGITS_ROWS; i++)
+        wanted[i] = (choir_wanted){.n_top = CHOIR_STEP_MAX_TOP, .is_full = true};
+    return choir_record_words(slice, wanted, CHOIR_LOGITS_ROWS);
+}
+
+static choir_status allocate_lead(choir_worker *w)
+{
+    const choir_slice *last = w->layout->slices + w->layout->n_ranks - w->layout->n_shards;
+    const size_t n_stages = (size_t)w->layout->n_stages, n_shards = (size_t)w->layout->n_shards;
+    choir_status status = choir_alloc(n_stages, sizeof *w->pending, (void **)&w->pending);
+    for (size_t i = 0; status == CHOIR_OK && i < n_stages; i++) {
+        status = choir_alloc_aligned(choir_step_bytes_max(&w->limits), 1, &w->pending[i].message);
+        if (status == CHOIR_OK)
+            status = choir_alloc((size_t)w->layout->n_ranks, sizeof(choir_comm_request),
+                                 (void **)&w->pending[i].sends);
+    }
+    if (status == CHOIR_OK)
+        status = choir_alloc(n_shards, sizeof *w->records, (void **)&w->records);
+    for (size_t s = 0; status == CHOIR_OK && s < n_shards; s++)
+        status = choir_alloc_aligned(record_words_max(&last[s]), sizeof(uint32_t),
+                                     (void **)&w->records[s]);
+    return status;
+}
+
+static choir_status allocate_buffers(choir_worker *w)
+{
+    const size_t rows = (size_t)w->limits.max_num_batched_tokens;
+    const size_t width = (size_t)choir_model_hparams(w->model)->width;
+    choir_status status = choir_alloc(rows, sizeof *w->wanted, (void **)&w->wanted);
+    for (int i = 0; status == CHOIR_OK && i < ACTIVATION_BUFFERS; i++)
+        status = choir_alloc_aligned(rows * width, sizeof(float), (void **)&w->x[i]);
+    if (status == CHOIR_OK && w->slice->is_last_stage)
+        status =
+            choir_alloc_aligned(CHOIR_LOGITS_ROWS * (size_t)choir_range_size(w->slice->vocab_rows),
+                                sizeof(float), (void **)&w->logits);
+    if (status == CHOIR_OK && w->slice->is_last_stage)
+        status =
+            choir_alloc_aligned(record_words_max(w->slice), sizeof(uint32_t), (void **)&w->record);
+    if (status == CHOIR_OK && is_lead(w))
+        status = allocate_lead(w);
+    return status;
+}
+
+choir_status choir_worker_create(const choir_comm *comm, const choir_worker_options *options,
+                                 choir_worker **result)
+{
+    choir_worker *w = NULL;
+    choir_status status = choir_comm_agree(comm, choir_alloc(1, sizeof *w, (void **)&w));
+    if (status != CHOIR_OK)
+        goto done;
+    w->comm = comm;
+    w->options = *options;
+    status = choir_comm_agree(comm, open_model(w));
+    if (status == CHOIR_OK)
+        status = compare_identity(w);
+    if (status == CHOIR_OK)
+        status = choir_comm_agree(comm, make_layout(w));
+    if (status != CHOIR_OK)
+        goto done;
+    status = choir_comm_agree(comm,
+                              choir_comm_split(comm, w->slice->stage, w->slice->shard, &w->shards));
+    if (status == CHOIR_OK)
+        status = choir_comm_agree(comm, choir_weights_load(w->model, w->slice, options->is_f32,
+                                                           options->n_threads, &w->weights));
+    if (status == CHOIR_OK)
+        status = choir_comm_agree(comm, set_limits(w));
+    if (status == CHOIR_OK)
+        status = make_rotary(w);
+    if (status == CHOIR_OK)
+        status = choir_comm_agree(comm, create_forward(w));
+    if (status == CHOIR_OK)
+        status = choir_comm_agree(comm, allocate_buffers(w));
+done:
+    if (status != CHOIR_OK)
+        choir_worker_destroy(&w);
+    *result = w;
+    return status;
+}
+
+static void destroy_lead(choir_worker *w)
+{
+    for (int i = 0; w->pending && i < w->layout->n_stages; i++) {
+        free(w->pending[i].message);
+        free(w->pending[i].sends);
+    }
+    for (int s = 0; w->records && s < w->layout->n_shards; s++)
+        free(w->records[s]);
+    free(w->pending);
+    free(w->records);
+    choir_results_release(&w->results);
+}
+
+void choir_worker_destroy(choir_worker **worker)
+{
+    choir_worker *w = *worker;
+    if (!w)
+        return;
+    destroy_lead(w);
+    for (int i = 0; i < ACTIVATION_BUFFERS; i++)
+        free(w->x[i]);
+    free(w->wanted);
+    free(w->logits);
+    free(w->record);
+    choir_forward_destroy(&w->forward);
+    choir_kv_destroy(&w->kv);
+    free(w->cosines);
+    free(w->sines);
+    choir_weights_destroy(&w->weights);
+    choir_comm_destroy(&w->shards);
+    choir_layout_destroy(&w->layout);
+    choir_model_destroy(&w->model);
+    free(w);
+    *worker = NULL;
+}
+
+const choir_model *choir_worker_model(const choir_worker *worker)
+{
+    return worker->model;
+}
+
+const choir_layout *choir_worker_layout(const choir_worker *worker)
+{
+    return worker->layout;
+}
+
+const choir_kernels *choir_worker_kernels(const choir_worker *worker)
+{
+    return worker->kernels;
+}
+
+int choir_worker_threads(const choir_worker *worker)
+{
+    return worker->options.n_threads;
+}
+
+const choir_step_limits *choir_worker_limits(const choir_worker *worker)
+{
+    return &worker->limits;
+}
+
+void choir_worker_describe(choir_worker *worker, choir_rank_report *reports)
+{
+    const choir_slice *slice = worker->slice;
+    choir_rank_report mine;
+    memset(&mine, 0, sizeof mine);
+    mine.rank = (uint32_t)slice->rank;
+    mine.stage = (uint32_t)slice->stage;
+    mine.shard = (uint32_t)slice->shard;
+    mine.threads = (uint32_t)worker->options.n_threads;
+    gethostname(mine.host, sizeof mine.host - 1);
+    choir_probe_cpus(mine.bound_cpus, sizeof mine.bound_cpus);
+    snprintf(mine.level, sizeof mine.level, "%s", choir_level_name(worker->options.level));
+    mine.first_layer = (uint32_t)slice->layers.begin;
+    mine.n_layers = (uint32_t)choir_range_size(slice->layers);
+    mine.first_head = (uint32_t)slice->heads.begin;
+    mine.n_heads = (uint32_t)choir_range_size(slice->heads);
+    mine.weights_bytes = worker->weights->bytes;
+    mine.kv_bytes = choir_kv_bytes(worker->kv);
+    choir_comm_barrier(worker->comm);
+    mine.read_bandwidth = (uint64_t)choir_probe_read_bandwidth(worker->options.n_threads);
+    mine.rss = (uint64_t)choir_probe_memory_resident();
+    mine.memory_free = (uint64_t)choir_probe_memory_available();
+    choir_comm_allgather(worker->comm, &mine, sizeof mine, reports);
+}
+
+/* Logits and record of one tile of wanted rows into worker->record; returns its words. */
+static size_t compute_tile(choir_worker *w, const float *x, const choir_wanted *wanted, int n)
+{
+    int32_t rows[CHOIR_LOGITS_ROWS];
+    for (int i = 0; i < n; i++)
+        rows[i] = wanted[i].row;
+    choir_forward_logits(w->forward, x, rows, n, w->logits);
+    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits,
+                       w->options.n_threads);
+    return choir_record_words(w->slice, wanted, n);
+}
+
+/* The last stage's end of a step. The lead, if it is here, keeps its own part for later. */
+static void send_results(choir_worker *w, const float *x, int n_wanted)
+{
+    for (int first = 0; first < n_wanted; first += CHOIR_LOGITS_ROWS) {
+        const int rest = n_wanted - first;
+        const int n = rest < CHOIR_LOGITS_ROWS ? rest : CHOIR_LOGITS_ROWS;
+        const size_t words = compute_tile(w, x, w->wanted + first, n);
+        choir_comm_send(w->comm, w->record, words * sizeof *w->record, 0, CHOIR_COMM_RESULTS);
+    }
+}
+
+/* This rank's layers of a step; the x that they leave. */
+static choir_status compute(choir_worker *w, const choir_step *step, const float **result)
+{
+    const int buffer = (int)(w->n_computed++ % ACTIVATION_BUFFERS);
+    const int n_shards = w->layout->n_shards, rank = w->slice->rank;
+    const size_t bytes =
+        (size_t)step->n_rows * (size_t)choir_model_hparams(w->model)->width * sizeof(float);
+    float *x = w->x[buffer];
+    choir_comm_wait(&w->x_sends[buffer]);
+    if (w->slice->is_first_stage) {
+        choir_status status = choir_forward_embed(w->forward, step, x);
+        if (status != CHOIR_OK)
+            return status;
+    } else {
+        choir_comm_receive(w->comm, x, bytes, rank - n_shards, CHOIR_COMM_ACTIVATIONS);
+    }
+    choir_forward_layers(w->forward, step, x);
+    if (!w->slice->is_last_stage)
+        choir_comm_send_begin(w->comm, x, bytes, rank + n_shards, CHOIR_COMM_ACTIVATIONS,
+                              &w->x_sends[buffer]);
+    *result = x;
+    return CHOIR_OK;
+}
+
+/* The lead's sends of one step are over when the buffer is used again. */
+static void broadcast_step(choir_worker *w, pending_step *pending, size_t bytes)
+{
+    for (int rank = 1; rank < w->layout->n_ranks; rank++)
+        choir_comm_send_begin(w->comm, pending->message, bytes, rank, CHOIR_COMM_STEP,
+                              &pending->sends[rank]);
+}
+
+static pending_step *pending_at(const choir_worker *w, uint64_t index)
+{
+    pending_step *pending = &w->pending[index % (uint64_t)w->layout->n_stages];
+    for (int rank = 1; rank < w->layout->n_ranks; rank++)
+        choir_comm_wait(&pending->sends[rank]);
+    return pending;
+}
+
+/* Merges a step's records, tile by tile; x is this rank's where it is on the last stage too. */
+static void gather_results(choir_worker *w, int n_wanted, const float *x)
+{
+    const int first_rank = w->layout->n_ranks - w->layout->n_shards;
+    for (int first = 0; first < n_wanted; first += CHOIR_LOGITS_ROWS) {
+        const int rest = n_wanted - first;
+        const int n = rest < CHOIR_LOGITS_ROWS ? rest : CHOIR_LOGITS_ROWS;
+        const uint32_t *records[CHOIR_MAX_RANKS];
+        if (w->slice->is_last_stage)
+            compute_tile(w, x, w->wanted + first, n);
+        for (int s = 0; s < w->layout->n_shards; s++) {
+            const bool is_mine = first_rank + s == w->slice->rank;
+            records[s] = is_mine ? w->record : w->records[s];
+            if (is_mine)
+                continue;
+            const size_t words =
+                choir_record_words(&w->layout->slices[first_rank + s], w->wanted + first, n);
+            choir_comm_receive(w->comm, w->records[s], words * sizeof(uint32_t), first_rank + s,
+                               CHOIR_COMM_RESULTS);
+        }
+        choir_results_merge(&w->results, w->layout, w->wanted, first, n, records);
+    }
+}
+
+static choir_status prepare_results(choir_worker *w, const choir_step *step)
+{
+    choir_wanted_list(step, w->wanted);
+    return choir_results_prepare(&w->results, w->wanted, step->n_wanted, w->limits.vocab_size);
+}
+
+choir_status choir_worker_step(choir_worker *worker, const void *message, size_t bytes)
+{
+    choir_worker *w = worker;
+    assert(is_lead(w) && w->n_begun - w->n_collected < (uint64_t)w->layout->n_stages);
+    assert(bytes <= choir_step_bytes_max(&w->limits));
+    pending_step *pending = pending_at(w, w->n_begun);
+    const float *x;
+    memcpy(pending->message, message, bytes);
+    choir_status status = choir_step_view(pending->message, bytes, &w->limits, &pending->step);
+    if (status != CHOIR_OK)
+        return status;
+    broadcast_step(w, pending, bytes);
+    w->n_begun++;
+    status = compute(w, &pending->step, &x);
+    if (status == CHOIR_OK && w->slice->is_last_stage) {
+        status = prepare_results(w, &pending->step);
+        if (status == CHOIR_OK)
+            gather_results(w, pending->step.n_wanted, x);
+    }
+    return status;
+}
+
+choir_status choir_worker_collect(choir_worker *worker, uint64_t *step_id,
+                                  const choir_row_result **rows, int64_t *n_rows)
+{
+    choir_worker *w = worker;
+    assert(is_lead(w) && w->n_collected < w->n_begun);
+    const choir_step *step = &pending_at(w, w->n_collected)->step;
+    choir_status status = CHOIR_OK;
+    if (!w->slice->is_last_stage) {
+        status = prepare_results(w, step);
+        if (status == CHOIR_OK)
+            gather_results(w, step->n_wanted, NULL);
+    }
+    w->n_collected++;
+    *step_id = step->id;
+    *rows = w->results.rows;
+    *n_rows = step->n_wanted;
+    return status;
+}
+
+choir_status choir_worker_stop(choir_worker *worker)
+{
+    choir_step_builder *builder = NULL;
+    const void *message;
+    size_t bytes;
+    assert(worker->n_begun == worker->n_collected);
+    choir_status status = choir_step_builder_create(&worker->limits, &builder);
+    if (status != CHOIR_OK)
+        return status;
+    choir_step_builder_begin(builder, 0);
+    choir_step_builder_finish(builder, CHOIR_STEP_STOP, &message, &bytes);
+    for (int rank = 1; rank < worker->layout->n_ranks; rank++)
+        choir_comm_send(worker->comm, message, bytes, rank, CHOIR_COMM_STEP);
+    choir_step_builder_destroy(&builder);
+    return CHOIR_OK;
+}
+
+choir_status choir_worker_follow(choir_worker *worker)
+{
+    choir_worker *w = worker;
+    void *message = NULL;
+    const size_t limit = choir_step_bytes_max(&w->limits);
+    choir_status status = choir_alloc_aligned(limit, 1, &message);
+    while (status == CHOIR_OK) {
+        const size_t bytes = choir_comm_receive_parked(w->comm, message, limit, 0, CHOIR_COMM_STEP);
+        choir_step step;
+        const float *x;
+        status = choir_step_view(message, bytes, &w->limits, &step);
+        if (status != CHOIR_OK || step.is_stop)
+            break;
+        choir_wanted_list(&step, w->wanted);
+        status = compute(w, &step, &x);
+        if (status == CHOIR_OK && w->slice->is_last_stage)
+            send_results(w, x, step.n_wanted);
+    }
+    for (int i = 0; i < ACTIVATION_BUFFERS; i++)
+        choir_comm_wait(&w->x_sends[i]);
+    free(message);
+    return status;
+}
+
+void choir_worker_set_trace(choir_worker *worker, choir_forward_trace trace, void *context)
+{
+    choir_forward_set_trace(worker->forward, trace, context);
+}
