@@ -62,7 +62,7 @@ typedef struct choir_output_token {
 } choir_output_token;
 
 typedef struct choir_timings {
-    int64_t queue_us;   /* until its first step was made */
+    int64_t queue_us;   /* until it got its slot and pages */
     int64_t prefill_us; /* from then to its first token (a score: to its end) */
     int64_t decode_us;  /* from the first token to the end */
     int64_t ttft_us;    /* from arrival to the first token; 0 where there was none */
@@ -79,7 +79,7 @@ typedef struct choir_output {
     choir_timings timings; /* with a finish */
 } choir_output;
 
-/* Takes an output; all pointers in it are valid during the call only. */
+/* Takes an output. Pointers in it are valid during the call; it may not call the scheduler. */
 typedef void (*choir_output_fn)(void *context, const choir_output *output);
 
 typedef struct choir_scheduler_options {

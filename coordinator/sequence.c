@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/sequence.h"
+
+#include "common/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void choir_sequence_append(choir_sequence_list *list, choir_sequence *sequence)
+{
+    sequence->previous = list->last;
+    sequence->next = NULL;
+    *(list->last ? &list->last->next : &list->first) = sequence;
+    list->last = sequence;
+    list->n++;
+}
+
+void choir_sequence_remove(choir_sequence_list *list, choir_sequence *sequence)
+{
+    *(sequence->previous ? &sequence->previous->next : &list->first) = sequence->next;
+    *(sequence->next ? &sequence->next->previous : &list->last) = sequence->previous;
+    list->n--;
+}
+
+static choir_status check_ids(const char *field, const int32_t *ids, int64_t n, int32_t vocab_size)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= vocab_size)
+            return choir_fail(CHOIR_EINVALID, "%s: id %d at index %lld; ids are 0 to %d", field,
+                              ids[i], (long long)i, vocab_size - 1);
+    return CHOIR_OK;
+}
+
+static choir_status check_request(const choir_step_limits *limits, const choir_request *request)
+{
+    const int64_t room = (int64_t)limits->max_model_len - (request->is_score ? 0 : 1);
+    if (request->n_token_ids < 1)
+        return choir_fail(CHOIR_EINVALID, "token_ids: the prompt is empty");
+    if (request->n_token_ids > room)
+        return choir_fail(CHOIR_EINVALID,
+                          "token_ids: a prompt of %lld tokens; the context has room for %lld",
+                          (long long)request->n_token_ids, (long long)room);
+    if (request->n_top < 0 || request->n_top > CHOIR_STEP_MAX_TOP)
+        return choir_fail(CHOIR_EINVALID, "n_top is %d; give 0 to %d", request->n_top,
+                          CHOIR_STEP_MAX_TOP);
+    if (request->n_stop_token_ids < 0 || request->n_stop_token_ids > CHOIR_MAX_STOP_IDS)
+        return choir_fail(CHOIR_EINVALID, "stop_token_ids: %d of them; give at most %d",
+                          request->n_stop_token_ids, CHOIR_MAX_STOP_IDS);
+    if (!request->is_score && request->max_tokens < 1)
+        return choir_fail(CHOIR_EINVALID, "max_tokens is %lld; give 1 or more",
+                          (long long)request->max_tokens);
+    choir_status status = CHOIR_OK;
+    if (!request->is_score)
+        status = choir_sampling_check(&request->sampling);
+    if (!status)
+        status =
+            check_ids("token_ids", request->token_ids, request->n_token_ids, limits->vocab_size);
+    if (!status)
+        status = check_ids("stop_token_ids", request->stop_token_ids, request->n_stop_token_ids,
+                           limits->vocab_size);
+    return status;
+}
+
+/* Sizes of a checked request; EINVALID where it can never fit the pool. */
+static choir_status plan_sequence(const choir_step_limits *limits, const choir_request *request,
+                                  choir_sequence *sequence)
+{
+    const int64_t n = request->n_token_ids;
+    int64_t n_positions = 0;
+    sequence->n_prompt = sequence->n_tokens = n;
+    if (request->is_score) {
+        /* Row i tells of token i + 1, so the last token needs no row; a single one is run for form.
+         */
+        sequence->n_rows = n_positions = n > 1 ? n - 1 : 1;
+    } else {
+        const int64_t room = limits->max_model_len - n;
+        sequence->n_rows = n;
+        sequence->n_new_max = request->max_tokens < room ? request->max_tokens : room;
+        n_positions = n + sequence->n_new_max - 1; /* the last token is not fed back */
+    }
+    sequence->n_reserved = choir_ceil_div(n_positions, limits->page_positions);
+    if (sequence->n_reserved > limits->n_pages)
+        return choir_fail(
+            CHOIR_EINVALID,
+            "%s: prompt and answer need %lld pages of keys and values, the engine has "
+            "%d: ask for less",
+            request->is_score ? "token_ids" : "max_tokens", (long long)sequence->n_reserved,
+            limits->n_pages);
+    return CHOIR_OK;
+}
+
+choir_status choir_sequence_create(const choir_step_limits *limits, const choir_request *request,
+                                   int64_t now_us, choir_sequence **sequence)
+{
+    const size_t n_stop_ids = (size_t)request->n_stop_token_ids;
+    choir_sequence *made = NULL;
+    *sequence = NULL;
+    choir_status status = check_request(limits, request);
+    if (!status)
+        status = choir_alloc(1, sizeof *made, (void **)&made);
+    if (!status)
+        status = plan_sequence(limits, request, made);
+    if (!status)
+        status = choir_alloc((size_t)(made->n_prompt + made->n_new_max), sizeof(int32_t),
+                             (void **)&made->tokens);
+    if (!status)
+        status = choir_alloc((size_t)made->n_reserved, sizeof(int32_t), (void **)&made->pages);
+    if (!status)
+        status = choir_alloc(n_stop_ids, sizeof(int32_t), (void **)&made->stop_ids);
+    if (status) {
+        choir_sequence_destroy(&made);
+        return status;
+    }
+    memcpy(made->tokens, request->token_ids, (size_t)made->n_prompt * sizeof(int32_t));
+    if (n_stop_ids)
+        memcpy(made->stop_ids, request->stop_token_ids, n_stop_ids * sizeof(int32_t));
+    made->id = request->id;
+    made->sampling = request->sampling;
+    made->n_stop_ids = request->n_stop_token_ids;
+    made->n_top = request->n_top;
+    made->wants_logprobs = request->wants_logprobs;
+    made->is_score = request->is_score;
+    made->arrival_us = now_us;
+    *sequence = made;
+    return CHOIR_OK;
+}
+
+void choir_sequence_destroy(choir_sequence **sequence)
+{
+    if (!*sequence)
+        return;
+    free((*sequence)->tokens);
+    free((*sequence)->stop_ids);
+    free((*sequence)->pages);
+    free(*sequence);
+    *sequence = NULL;
+}
+
+choir_timings choir_sequence_timings(const choir_sequence *sequence, int64_t now_us)
+{
+    const bool has_token = sequence->n_tokens > sequence->n_prompt;
+    const int64_t admitted = sequence->is_admitted ? sequence->admitted_us : now_us;
+    const int64_t first_token = has_token ? sequence->first_token_us : now_us;
+    return (choir_timings){
+        .queue_us = admitted - sequence->arrival_us,
+        .prefill_us = first_token - admitted,
+        .decode_us = now_us - first_token,
+        .ttft_us = has_token ? first_token - sequence->arrival_us : 0,
+    };
+}
+
+int64_t choir_sequence_ready(const choir_sequence *sequence)
+{
+    const int64_t n_known = sequence->is_score ? sequence->n_rows : sequence->n_tokens;
+    return sequence->is_ended ? 0 : n_known - sequence->n_scheduled;
+}
+
+bool choir_sequence_is_decoding(const choir_sequence *sequence)
+{
+    return sequence->n_scheduled >= sequence->n_rows;
+}
+
+bool choir_sequence_stops_at(const choir_sequence *sequence, int32_t id)
+{
+    for (int i = 0; i < sequence->n_stop_ids; i++)
+        if (sequence->stop_ids[i] == id)
+            return true;
+    return false;
+}
