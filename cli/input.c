@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_BYTES = 1 << 16 };
+enum { READ_BYTES = 1 << 16, WORDS_BYTES = 512 };
 
 static choir_status open_input(const char *path, FILE **file)
 {
@@ -98,12 +98,16 @@ choir_status choir_jsonl_next(choir_jsonl *lines, choir_json **object)
         lines->line, (size_t)length, object);
     if (status == CHOIR_OK && choir_json_kind(*object) == CHOIR_JSON_OBJECT)
         return CHOIR_OK;
-    char words[256] = "not a JSON object";
-    if (status != CHOIR_OK)
-        (void)snprintf(words, sizeof words, "%.255s", choir_error());
     choir_json_destroy(object);
-    return choir_fail(CHOIR_EFORMAT, "%s line %lld: %s", lines->path, (long long)lines->number,
-                      words);
+    return choir_jsonl_fail(
+        lines, status == CHOIR_OK ? choir_fail(CHOIR_EFORMAT, "not a JSON object") : status);
+}
+
+choir_status choir_jsonl_fail(const choir_jsonl *lines, choir_status status)
+{
+    char words[WORDS_BYTES];
+    (void)snprintf(words, sizeof words, "%.*s", WORDS_BYTES - 1, choir_error());
+    return choir_fail(status, "%s line %lld: %s", lines->path, (long long)lines->number, words);
 }
 
 void choir_jsonl_close(choir_jsonl *lines)

@@ -38,6 +38,8 @@ choir_status choir_jsonl_open(choir_jsonl *lines, const char *path) CHOIR_MUST_C
  * The next object, for choir_json_destroy(); NULL at the end of the file. EFORMAT names the line.
  */
 choir_status choir_jsonl_next(choir_jsonl *lines, choir_json **object) CHOIR_MUST_CHECK;
+/* The last failure again, with the file and the line in front of its words. */
+choir_status choir_jsonl_fail(const choir_jsonl *lines, choir_status status);
 /* Accepts a zeroed struct; may be called twice. */
 void choir_jsonl_close(choir_jsonl *lines);
 
