@@ -79,6 +79,20 @@ choir_status choir_engine_options_check(const choir_engine_options *options)
     return CHOIR_OK;
 }
 
+choir_layout_options choir_engine_options_layout(const choir_engine_options *options)
+{
+    const choir_flag_reals *shards = &options->tensor_split, *stages = &options->layer_split;
+    return (choir_layout_options){
+        .n_ranks = (int)options->n_ranks,
+        .n_shards = (int)options->tp,
+        .n_stages = (int)options->pp,
+        .tensor_split = shards->n_items > 0 ? shards->items : NULL,
+        .n_tensor_split = (int)shards->n_items,
+        .layer_split = stages->n_items > 0 ? stages->items : NULL,
+        .n_layer_split = (int)stages->n_items,
+    };
+}
+
 static bool is_equal_string(const char *a, const char *b)
 {
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);

@@ -8,6 +8,7 @@
 
 #include "cli/flags.h"
 #include "common/status.h"
+#include "model/partition.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,9 @@ choir_flag_group choir_rank_flags(choir_engine_options *options);
 
 /* EUSAGE where no model is named. After parsing; the layout is checked with the model at hand. */
 choir_status choir_engine_options_check(const choir_engine_options *options) CHOIR_MUST_CHECK;
+
+/* What these options ask of the layout; borrows the splits. */
+choir_layout_options choir_engine_options_layout(const choir_engine_options *options);
 
 /*
  * The flags, without -n, that give a worker these options: what differs from the defaults, as a

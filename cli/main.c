@@ -23,6 +23,7 @@ static const verb verbs[] = {
     {"tokenize", "prints the token ids of a text", choir_verb_tokenize},
     {"detokenize", "prints the text of token ids", choir_verb_detokenize},
     {"inspect", "shows a model file's parameters and tensors", choir_verb_inspect},
+    {"plan", "shows which rank would hold what", choir_verb_plan},
     {"help", "tells the flags of a verb", run_help},
 };
 

@@ -11,5 +11,6 @@
 choir_status choir_verb_tokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_detokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_inspect(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_plan(int argc, char **argv) CHOIR_MUST_CHECK;
 
 #endif
