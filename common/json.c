@@ -197,6 +197,26 @@ void choir_json_append(choir_json *array, choir_json *value)
         build_failed = true;
 }
 
+void choir_json_set_integer(choir_json *object, const char *key, int64_t value)
+{
+    choir_json_set(object, key, choir_json_make_integer(value));
+}
+
+void choir_json_set_real(choir_json *object, const char *key, double value)
+{
+    choir_json_set(object, key, choir_json_make_real(value));
+}
+
+void choir_json_set_boolean(choir_json *object, const char *key, bool value)
+{
+    choir_json_set(object, key, choir_json_make_boolean(value));
+}
+
+void choir_json_set_text(choir_json *object, const char *key, const char *text)
+{
+    choir_json_set(object, key, choir_json_make_string(text, strlen(text)));
+}
+
 choir_status choir_json_dump(const choir_json *json, char **text)
 {
     *text = build_failed || !json ? NULL : json_dumps(as_json(json), JSON_ENCODE_ANY);

@@ -64,6 +64,11 @@ choir_json *choir_json_make_real(double value);                      /* not fini
 choir_json *choir_json_make_string(const char *text, size_t length); /* invalid UTF-8 → U+FFFD */
 void choir_json_set(choir_json *object, const char *key, choir_json *value);
 void choir_json_append(choir_json *array, choir_json *value);
+/* set() of the usual kinds; `text` has a NUL behind it. */
+void choir_json_set_integer(choir_json *object, const char *key, int64_t value);
+void choir_json_set_real(choir_json *object, const char *key, double value);
+void choir_json_set_boolean(choir_json *object, const char *key, bool value);
+void choir_json_set_text(choir_json *object, const char *key, const char *text);
 /* One line without a newline, keys in the order they were set; free() releases it. */
 choir_status choir_json_dump(const choir_json *json, char **text) CHOIR_MUST_CHECK;
 
