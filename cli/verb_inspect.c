@@ -20,11 +20,6 @@ typedef struct type_total {
 
 enum { KEY_BYTES = 256, VALUE_BYTES = 128, SHAPE_BYTES = 96 };
 
-static choir_json *make_text(const char *text)
-{
-    return choir_json_make_string(text, strlen(text));
-}
-
 static type_total sum_type(const choir_gguf *gguf, choir_type type)
 {
     type_total total = {0};
@@ -41,20 +36,20 @@ static type_total sum_type(const choir_gguf *gguf, choir_type type)
 static choir_json *hparams_to_json(const choir_hparams *h)
 {
     choir_json *json = choir_json_make_object();
-    choir_json_set(json, "n_layers", choir_json_make_integer(h->n_layers));
-    choir_json_set(json, "width", choir_json_make_integer(h->width));
-    choir_json_set(json, "n_heads", choir_json_make_integer(h->n_heads));
-    choir_json_set(json, "n_kv_heads", choir_json_make_integer(h->n_kv_heads));
-    choir_json_set(json, "head_size", choir_json_make_integer(h->head_size));
-    choir_json_set(json, "ff_width", choir_json_make_integer(h->ff_width));
-    choir_json_set(json, "vocab_size", choir_json_make_integer(h->vocab_size));
-    choir_json_set(json, "context_length", choir_json_make_integer(h->context_length));
-    choir_json_set(json, "n_rot", choir_json_make_integer(h->n_rot));
-    choir_json_set(json, "rms_eps", choir_json_make_real((double)h->rms_eps));
-    choir_json_set(json, "rope_base", choir_json_make_real((double)h->rope_base));
-    choir_json_set(json, "has_rope_factors", choir_json_make_boolean(h->has_rope_factors));
-    choir_json_set(json, "output_is_shared", choir_json_make_boolean(h->output_is_shared));
-    choir_json_set(json, "n_parameters", choir_json_make_integer(h->n_parameters));
+    choir_json_set_integer(json, "n_layers", h->n_layers);
+    choir_json_set_integer(json, "width", h->width);
+    choir_json_set_integer(json, "n_heads", h->n_heads);
+    choir_json_set_integer(json, "n_kv_heads", h->n_kv_heads);
+    choir_json_set_integer(json, "head_size", h->head_size);
+    choir_json_set_integer(json, "ff_width", h->ff_width);
+    choir_json_set_integer(json, "vocab_size", h->vocab_size);
+    choir_json_set_integer(json, "context_length", h->context_length);
+    choir_json_set_integer(json, "n_rot", h->n_rot);
+    choir_json_set_real(json, "rms_eps", (double)h->rms_eps);
+    choir_json_set_real(json, "rope_base", (double)h->rope_base);
+    choir_json_set_boolean(json, "has_rope_factors", h->has_rope_factors);
+    choir_json_set_boolean(json, "output_is_shared", h->output_is_shared);
+    choir_json_set_integer(json, "n_parameters", h->n_parameters);
     return json;
 }
 
@@ -75,7 +70,7 @@ static choir_json *value_to_json(const choir_gguf *gguf, const char *key, size_t
     if (choir_gguf_get_bool(gguf, key, &boolean) == CHOIR_OK)
         return choir_json_make_boolean(boolean);
     choir_gguf_format(gguf, index, text, sizeof text);
-    return make_text(text);
+    return choir_json_make_string(text, strlen(text));
 }
 
 static choir_json *metadata_to_json(const choir_gguf *gguf)
@@ -102,9 +97,9 @@ static choir_json *types_to_json(const choir_gguf *gguf)
         if (total.n_tensors == 0)
             continue;
         choir_json *entry = choir_json_make_object();
-        choir_json_set(entry, "type", make_text(types[i].name));
-        choir_json_set(entry, "n_tensors", choir_json_make_integer(total.n_tensors));
-        choir_json_set(entry, "bytes", choir_json_make_integer((int64_t)total.bytes));
+        choir_json_set_text(entry, "type", types[i].name);
+        choir_json_set_integer(entry, "n_tensors", total.n_tensors);
+        choir_json_set_integer(entry, "bytes", (int64_t)total.bytes);
         choir_json_append(json, entry);
     }
     return json;
@@ -116,11 +111,11 @@ static choir_json *tensor_to_json(const choir_gguf_tensor *tensor)
     choir_json *json = choir_json_make_object(), *shape = choir_json_make_array();
     for (int d = tensor->n_dims - 1; d >= 0; d--)
         choir_json_append(shape, choir_json_make_integer(tensor->dims[d]));
-    choir_json_set(json, "name", make_text(tensor->name));
-    choir_json_set(json, "type", make_text(choir_type_info_of(tensor->type)->name));
+    choir_json_set_text(json, "name", tensor->name);
+    choir_json_set_text(json, "type", choir_type_info_of(tensor->type)->name);
     choir_json_set(json, "shape", shape);
-    choir_json_set(json, "bytes", choir_json_make_integer((int64_t)tensor->bytes));
-    choir_json_set(json, "offset", choir_json_make_integer((int64_t)tensor->offset));
+    choir_json_set_integer(json, "bytes", (int64_t)tensor->bytes);
+    choir_json_set_integer(json, "offset", (int64_t)tensor->offset);
     return json;
 }
 
@@ -135,13 +130,12 @@ static choir_status print_as_json(const choir_model *model)
     choir_sha256_hex(digest, identity);
     for (size_t i = 0; i < choir_gguf_n_tensors(gguf); i++)
         choir_json_append(tensors, tensor_to_json(choir_gguf_tensor_at(gguf, i)));
-    choir_json_set(json, "path", make_text(choir_model_path(model)));
-    choir_json_set(json, "file_bytes",
-                   choir_json_make_integer((int64_t)choir_model_file_bytes(model)));
-    choir_json_set(json, "identity", make_text(identity));
-    choir_json_set(json, "gguf_version", choir_json_make_integer(choir_gguf_version(gguf)));
-    choir_json_set(json, "architecture", make_text(hparams->architecture));
-    choir_json_set(json, "name", make_text(hparams->name));
+    choir_json_set_text(json, "path", choir_model_path(model));
+    choir_json_set_integer(json, "file_bytes", (int64_t)choir_model_file_bytes(model));
+    choir_json_set_text(json, "identity", identity);
+    choir_json_set_integer(json, "gguf_version", choir_gguf_version(gguf));
+    choir_json_set_text(json, "architecture", hparams->architecture);
+    choir_json_set_text(json, "name", hparams->name);
     choir_json_set(json, "hyperparameters", hparams_to_json(hparams));
     choir_json_set(json, "types", types_to_json(gguf));
     choir_json_set(json, "metadata", metadata_to_json(gguf));

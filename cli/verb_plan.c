@@ -65,16 +65,6 @@ static uint64_t exchanged(const choir_footprint *rank)
 
 /* ---- for programs ---- */
 
-static choir_json *make_count(uint64_t count)
-{
-    return choir_json_make_integer((int64_t)count);
-}
-
-static choir_json *make_text(const char *text)
-{
-    return choir_json_make_string(text, strlen(text));
-}
-
 /* [begin, end) */
 static choir_json *range_to_json(choir_range range)
 {
@@ -86,20 +76,21 @@ static choir_json *range_to_json(choir_range range)
 
 static void set_bytes(choir_json *json, const rank_plan *plan, const choir_footprint *footprint)
 {
-    choir_json_set(json, "weights_bytes", make_count(footprint->weights_bytes));
-    choir_json_set(json, "file_bytes", make_count(footprint->file_bytes));
-    choir_json_set(json, "kv_bytes", make_count(choir_footprint_kv(footprint, plan->n_positions)));
-    choir_json_set(json, "kv_bytes_per_position", make_count(footprint->kv_position_bytes));
-    choir_json_set(json, "exchange_bytes_per_token", make_count(exchanged(footprint)));
+    choir_json_set_integer(json, "weights_bytes", (int64_t)footprint->weights_bytes);
+    choir_json_set_integer(json, "file_bytes", (int64_t)footprint->file_bytes);
+    choir_json_set_integer(json, "kv_bytes",
+                           (int64_t)choir_footprint_kv(footprint, plan->n_positions));
+    choir_json_set_integer(json, "kv_bytes_per_position", (int64_t)footprint->kv_position_bytes);
+    choir_json_set_integer(json, "exchange_bytes_per_token", (int64_t)exchanged(footprint));
 }
 
 static choir_json *rank_to_json(const rank_plan *plan, int rank)
 {
     const choir_slice *slice = &plan->layout->slices[rank];
     choir_json *json = choir_json_make_object();
-    choir_json_set(json, "rank", choir_json_make_integer(rank));
-    choir_json_set(json, "stage", choir_json_make_integer(slice->stage));
-    choir_json_set(json, "shard", choir_json_make_integer(slice->shard));
+    choir_json_set_integer(json, "rank", rank);
+    choir_json_set_integer(json, "stage", slice->stage);
+    choir_json_set_integer(json, "shard", slice->shard);
     choir_json_set(json, "layers", range_to_json(slice->layers));
     choir_json_set(json, "heads", range_to_json(slice->heads));
     choir_json_set(json, "kv_heads", range_to_json(slice->kv_heads));
@@ -116,13 +107,13 @@ static choir_status print_as_json(const rank_plan *plan)
     for (int r = 0; r < plan->layout->n_ranks; r++)
         choir_json_append(ranks, rank_to_json(plan, r));
     set_bytes(total, plan, &plan->total);
-    choir_json_set(json, "n", choir_json_make_integer(plan->layout->n_ranks));
-    choir_json_set(json, "tp", choir_json_make_integer(plan->layout->n_shards));
-    choir_json_set(json, "pp", choir_json_make_integer(plan->layout->n_stages));
-    choir_json_set(json, "context", choir_json_make_integer(plan->n_positions));
-    choir_json_set(json, "activations", make_text(plan->engine->activations));
-    choir_json_set(json, "cache_type_k", make_text(plan->engine->cache_type_k));
-    choir_json_set(json, "cache_type_v", make_text(plan->engine->cache_type_v));
+    choir_json_set_integer(json, "n", plan->layout->n_ranks);
+    choir_json_set_integer(json, "tp", plan->layout->n_shards);
+    choir_json_set_integer(json, "pp", plan->layout->n_stages);
+    choir_json_set_integer(json, "context", plan->n_positions);
+    choir_json_set_text(json, "activations", plan->engine->activations);
+    choir_json_set_text(json, "cache_type_k", plan->engine->cache_type_k);
+    choir_json_set_text(json, "cache_type_v", plan->engine->cache_type_v);
     choir_json_set(json, "ranks", ranks);
     choir_json_set(json, "total", total);
     return choir_print_json(json);
