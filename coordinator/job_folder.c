@@ -2,6 +2,7 @@
 #include "coordinator/job_folder.h"
 
 #include "common/mem.h"
+#include "proto/endpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,32 +18,7 @@
 #define JOB_PREFIX "job-"
 #define LOCK_NAME "lock"
 #define SHARED "/dev/shm"
-enum { SUFFIX_CHARS = 6, PATH_CAP = 512, LONGEST_BASE = 60, DEEPEST_TREE = 16 };
-
-static choir_status make_private_folder(const char *path)
-{
-    struct stat info;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return choir_fail(CHOIR_EIO, "%s: cannot make the folder: %s", path, strerror(errno));
-    if (lstat(path, &info) != 0)
-        return choir_fail(CHOIR_EIO, "%s: %s", path, strerror(errno));
-    if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077) != 0)
-        return choir_fail(CHOIR_EIO,
-                          "%s: must be a folder of user %u with mode 0700; remove it or set "
-                          "XDG_RUNTIME_DIR to a folder of yours",
-                          path, (unsigned)geteuid());
-    return CHOIR_OK;
-}
-
-static choir_status runtime_folder(char path[CHOIR_JOB_PATH_BYTES])
-{
-    const char *base = getenv("XDG_RUNTIME_DIR");
-    if (base && base[0] == '/' && strlen(base) < LONGEST_BASE && access(base, W_OK) == 0)
-        snprintf(path, CHOIR_JOB_PATH_BYTES, "%s/choir", base);
-    else
-        snprintf(path, CHOIR_JOB_PATH_BYTES, "/tmp/choir-%u", (unsigned)geteuid());
-    return make_private_folder(path);
-}
+enum { SUFFIX_CHARS = 6, PATH_CAP = 512, DEEPEST_TREE = 16 };
 
 /* Removes what lies in `name` (relative to `at`) and itself; never follows a symbolic link. */
 static void remove_tree(int at, const char *name, int depth)
@@ -114,7 +90,9 @@ static choir_status make_folders(choir_job_folder *folder, const char *runtime)
 {
     char path[CHOIR_JOB_PATH_BYTES];
     if ((size_t)snprintf(path, sizeof path, "%s/" JOB_PREFIX "XXXXXX", runtime) >= sizeof path)
-        return choir_fail(CHOIR_EIO, "%s: too long for sockets in it", runtime);
+        return choir_fail(CHOIR_EIO,
+                          "%s: too long for sockets in it; set XDG_RUNTIME_DIR to a shorter folder",
+                          runtime);
     if (!mkdtemp(path))
         return choir_fail(CHOIR_EIO, "%s: cannot make a folder in it: %s", runtime,
                           strerror(errno));
@@ -123,12 +101,15 @@ static choir_status make_folders(choir_job_folder *folder, const char *runtime)
     if (status != CHOIR_OK)
         return status;
     shared_folder_name(path + strlen(path) - SUFFIX_CHARS, folder->shared_path);
-    return make_private_folder(folder->shared_path);
+    if (mkdir(folder->shared_path, 0700) != 0)
+        return choir_fail(CHOIR_EIO, "%s: cannot make the folder: %s", folder->shared_path,
+                          strerror(errno));
+    return CHOIR_OK;
 }
 
 choir_status choir_job_folder_create(choir_job_folder **folder)
 {
-    char runtime[CHOIR_JOB_PATH_BYTES];
+    char runtime[CHOIR_PATH_BYTES];
     choir_job_folder *created;
     *folder = NULL;
     choir_status status = choir_alloc(1, sizeof *created, (void **)&created);
@@ -137,7 +118,7 @@ choir_status choir_job_folder_create(choir_job_folder **folder)
     created->lock = -1;
     /* Another process may remove the empty runtime folder before ours is in it: then try again. */
     for (int attempt = 0; attempt < 3 && !created->path[0]; attempt++) {
-        status = runtime_folder(runtime);
+        status = choir_runtime_folder(runtime);
         if (status != CHOIR_OK)
             break;
         sweep(runtime);

@@ -8,25 +8,28 @@
 
 #define PREFIX "choir: "
 
-/*
- * The words of a failure in a line that begins with `choir: `, NULL if it is a lower level of the
- * log: `choir: WORDS`, `choir: error: WORDS`, `choir: rank 3: error: WORDS`.
- */
-static const char *failure_words(const char *line)
+static bool starts_with(const char *text, const char *start)
 {
-    static const char *const lower_levels[] = {"warning: ", "info: ", "debug: "};
-    const char *words = line + strlen(PREFIX);
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/*
+ * Takes the words of a failure from a line that begins with `choir: ` unless it is a lower level of
+ * the log: `choir: WORDS`, `choir: error: WORDS`, `choir: rank 3: error: WORDS` → "rank 3: WORDS".
+ */
+static void take_failure(choir_job_output *output, const char *words)
+{
     const char *level = words;
-    if (strncmp(level, "rank ", 5) == 0) {
-        const char *colon = strstr(level, ": ");
-        level = colon ? colon + 2 : level;
+    if (starts_with(words, "rank ")) {
+        const char *colon = strstr(words, ": ");
+        level = colon ? colon + 2 : words;
     }
-    for (size_t i = 0; i < sizeof lower_levels / sizeof lower_levels[0]; i++)
-        if (strncmp(level, lower_levels[i], strlen(lower_levels[i])) == 0)
-            return NULL;
-    if (strncmp(words, "error: ", 7) == 0)
-        words += 7;
-    return words;
+    if (starts_with(level, "warning: ") || starts_with(level, "info: ") ||
+        starts_with(level, "debug: "))
+        return;
+    const char *rest = starts_with(level, "error: ") ? level + strlen("error: ") : level;
+    snprintf(output->error, sizeof output->error, "%.*s%.*s", (int)(level - words), words,
+             (int)sizeof output->error - 64, rest);
 }
 
 static bool has_letter(const char *line)
@@ -42,11 +45,9 @@ static void take_line(choir_job_output *output)
     const char *line = output->line;
     output->line[output->used] = '\0';
     output->used = 0;
-    if (strncmp(line, PREFIX, strlen(PREFIX)) == 0) {
-        const char *words = failure_words(line);
-        if (words && !output->error[0])
-            snprintf(output->error, sizeof output->error, "%.*s", (int)sizeof output->error - 1,
-                     words);
+    if (starts_with(line, PREFIX)) {
+        if (!output->error[0])
+            take_failure(output, line + strlen(PREFIX));
     } else if (!output->other[0] && has_letter(line)) {
         snprintf(output->other, sizeof output->other, "%.*s", (int)sizeof output->other - 1,
                  line + strspn(line, " \t"));
