@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # `choir` never links MPI (tests/check_no_mpi.sh); `choir-worker` is the one program that does. What
 # both use, and what unit tests want, is a library.
-set(cli_library flags engine_flags input print inquiry conversation)
+set(cli_library flags engine_flags input print inquiry conversation report)
 list(TRANSFORM cli_library REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/cli/\\1.c" OUTPUT_VARIABLE cli_library_sources)
 add_library(choir_cli STATIC ${cli_library_sources})
-target_link_libraries(choir_cli choir_common)
+target_link_libraries(choir_cli choir_model choir_proto choir_kernels choir_common)
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
 list(REMOVE_ITEM cli_sources ${cli_library_sources} ${CMAKE_SOURCE_DIR}/cli/choir-worker.c)
 add_executable(choir ${cli_sources})
