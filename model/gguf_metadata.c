@@ -64,7 +64,7 @@ static choir_status check_bools(const choir_cursor *cursor, choir_gguf_string ke
     return CHOIR_OK;
 }
 
-static choir_status read_strings(choir_cursor *cursor, choir_gguf_array *array)
+static choir_status read_strings(choir_cursor *cursor, const char *what, choir_gguf_array *array)
 {
     uint32_t *offsets;
     choir_status status =
@@ -76,25 +76,24 @@ static choir_status read_strings(choir_cursor *cursor, choir_gguf_array *array)
             offsets[i / STRIDE] = (uint32_t)offset;
         const char *text;
         size_t length;
-        status = choir_cursor_string(cursor, "an element of an array of strings", MAX_ELEMENT_BYTES,
-                                     &text, &length);
+        status = choir_cursor_string(cursor, what, MAX_ELEMENT_BYTES, &text, &length);
     }
     return status;
 }
 
-static choir_status read_array(choir_cursor *cursor, choir_gguf_entry *entry)
+static choir_status read_array(choir_cursor *cursor, const char *what, choir_gguf_entry *entry)
 {
     const choir_gguf_string key = entry->key;
     uint32_t type;
     uint64_t count;
-    choir_status status = choir_cursor_u32(cursor, "the element type of an array", &type);
+    choir_status status = choir_cursor_u32(cursor, what, &type);
     if (status == CHOIR_OK)
         status = check_type(cursor, key, type);
     if (status == CHOIR_OK && type == CHOIR_GGUF_ARRAY)
         status = choir_fail(CHOIR_EFORMAT, "%s: key %.*s: an array of arrays", cursor->label,
                             shown(key), key.text);
     if (status == CHOIR_OK)
-        status = choir_cursor_u64(cursor, "the length of an array", &count);
+        status = choir_cursor_u64(cursor, what, &count);
     if (status != CHOIR_OK)
         return status;
     /* A string takes 8 bytes at least, so this also bounds what read_strings() allocates. */
@@ -107,9 +106,9 @@ static choir_status read_array(choir_cursor *cursor, choir_gguf_entry *entry)
                                       .count = (size_t)count,
                                       .data = cursor->bytes + cursor->position};
     if (type == CHOIR_GGUF_STRING)
-        return read_strings(cursor, &entry->array);
+        return read_strings(cursor, what, &entry->array);
     const uint8_t *data;
-    status = choir_cursor_take(cursor, count * types[type].bytes, "an array", &data);
+    status = choir_cursor_take(cursor, count * types[type].bytes, what, &data);
     if (status == CHOIR_OK && type == CHOIR_GGUF_BOOL)
         status = check_bools(cursor, key, data, (size_t)count);
     return status;
@@ -117,13 +116,14 @@ static choir_status read_array(choir_cursor *cursor, choir_gguf_entry *entry)
 
 static choir_status read_value(choir_cursor *cursor, choir_gguf_entry *entry)
 {
+    char what[SHOWN_BYTES + 32];
+    snprintf(what, sizeof what, "the value of key %.*s", shown(entry->key), entry->key.text);
     if (entry->type == CHOIR_GGUF_STRING)
-        return choir_cursor_string(cursor, "a string", SIZE_MAX, &entry->string.text,
+        return choir_cursor_string(cursor, what, SIZE_MAX, &entry->string.text,
                                    &entry->string.length);
     if (entry->type == CHOIR_GGUF_ARRAY)
-        return read_array(cursor, entry);
-    choir_status status =
-        choir_cursor_take(cursor, types[entry->type].bytes, "a value", &entry->data);
+        return read_array(cursor, what, entry);
+    choir_status status = choir_cursor_take(cursor, types[entry->type].bytes, what, &entry->data);
     if (status == CHOIR_OK && entry->type == CHOIR_GGUF_BOOL)
         status = check_bools(cursor, entry->key, entry->data, 1);
     return status;

@@ -129,7 +129,7 @@ static void t03_strings_and_arrays_beyond_the_file(void **state)
     const uint64_t lengths[] = {1ULL << 63, UINT64_MAX, UINT64_MAX - 7, 1 << 30};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         refuse_patched_u64(24, lengths[i], CHOIR_EFORMAT, "ends inside a key");
-        refuse_value(CHOIR_GGUF_STRING, &lengths[i], 8, "ends inside a string");
+        refuse_value(CHOIR_GGUF_STRING, &lengths[i], 8, "ends inside the value of key test.value");
         refuse_array(CHOIR_GGUF_U8, lengths[i], "test.value: an array of");
         refuse_array(CHOIR_GGUF_STRING, lengths[i], "test.value: an array of");
         refuse_array(CHOIR_GGUF_F64, lengths[i] / 8, "test.value: an array of");
@@ -155,7 +155,7 @@ static void t03_over_the_caps(void **state)
     choir_bytes_add_string(&w, &array, piece, sizeof piece);
     choir_gguf_writer_set(&w, "test.value", CHOIR_GGUF_ARRAY, array.data, array.length);
     choir_bytes_clear(&array);
-    refuse(&w, CHOIR_EFORMAT, "the cap is 8193");
+    refuse(&w, CHOIR_EFORMAT, "the value of key test.value at byte");
 }
 
 static void t03_a_header_over_its_cap(void **state)
@@ -202,9 +202,9 @@ static void t04_bad_text(void **state)
     (void)state;
     choir_gguf_writer w = start();
     choir_gguf_writer_set_string(&w, "general.name", "caf\xe9");
-    refuse(&w, CHOIR_EFORMAT, "a string at byte");
+    refuse(&w, CHOIR_EFORMAT, "the value of key general.name at byte");
     const uint8_t nul[] = {3, 0, 0, 0, 0, 0, 0, 0, 'a', 0, 'b'};
-    refuse_value(CHOIR_GGUF_STRING, nul, sizeof nul, "without NUL");
+    refuse_value(CHOIR_GGUF_STRING, nul, sizeof nul, "test.value at byte");
     const char *const keys[] = {"a\x80", "", "a\nb", "esc\x1b[31m"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         w = start();

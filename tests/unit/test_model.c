@@ -77,6 +77,11 @@ static void t09_counts_that_contradict_each_other(void **state)
     choir_gguf_writer_remove(&w, "llama.attention.key_length");
     choir_gguf_writer_set_u32(&w, "llama.attention.head_count", 3);
     choir_expect_writer_refused(&w, CHOIR_EFORMAT, "the width 64 is no multiple of 3 heads");
+    choir_hostile_start(&w);
+    choir_gguf_writer_set_u32(&w, "llama.attention.head_count", 1 << 15);
+    choir_gguf_writer_set_u32(&w, "llama.attention.key_length", 1 << 15);
+    choir_gguf_writer_set_u32(&w, "llama.attention.value_length", 1 << 15);
+    choir_expect_writer_refused(&w, CHOIR_EFORMAT, "32768 heads of 32768 elements");
 }
 
 static void t09_vocabulary_of_another_size(void **state)
@@ -96,6 +101,13 @@ static void t09_vocabulary_of_another_size(void **state)
     choir_hostile_start(&w);
     choir_gguf_writer_set_string(&w, "tokenizer.ggml.tokens", "a b c");
     choir_expect_writer_refused(&w, CHOIR_EFORMAT, "key tokenizer.ggml.tokens has type string");
+    choir_bytes none = {0};
+    choir_hostile_start(&w);
+    choir_gguf_writer_remove(&w, "llama.vocab_size");
+    choir_bytes_begin_array(&w, &none, CHOIR_GGUF_STRING, 0);
+    choir_gguf_writer_set(&w, "tokenizer.ggml.tokens", CHOIR_GGUF_ARRAY, none.data, none.length);
+    choir_bytes_clear(&none);
+    choir_expect_writer_refused(&w, CHOIR_EFORMAT, "a vocabulary of 0 pieces");
 }
 
 static void t09_numbers_out_of_range(void **state)
