@@ -47,6 +47,12 @@ cli.equal(one["total"]["kv_bytes_per_position"], 30 * 2 * 3 * 64 * 2, "bytes of 
 cli.equal(one["total"]["kv_bytes"], 8192 * 30 * 2 * 3 * 64 * 2, "bytes of a sequence")
 cli.equal(plan("--max-model-len", 64)["total"]["kv_bytes"], 64 * 23040, "a shorter context")
 cli.equal(plan("--cache-type-k", "f32")["total"]["kv_bytes_per_position"], 23040 * 3 // 2, "f32 keys")
+# Two all-reduces a layer of 576 floats; rank 1 adds its candidates and pairs of 24 chunks.
+sent = [rank["exchange_bytes_per_token"] for rank in plan("-n", 2)["ranks"]]
+cli.equal(sent[0], 30 * 2 * 576 * 4, "bytes that rank 0 of 2 gets for a token")
+cli.check(24 * 8 <= sent[1] - sent[0] < 1024, f"bytes of results: {sent[1] - sent[0]}")
+stages = [rank["exchange_bytes_per_token"] for rank in plan("-n", 2, "-pp", 2)["ranks"]]
+cli.check(stages[0] == 0 and 576 * 4 < stages[1] < 576 * 4 + 1024, f"bytes of stages: {stages}")
 # All matrices are packed without loss: Q4_1 and the shared Q8_0 embedding.
 cli.equal(one["total"]["weights_bytes"], 66355200 + 30081024, "bytes of the weights")
 cli.equal(one["ranks"][0]["layers"], [0, 30], "layers of one rank")
