@@ -14,6 +14,10 @@ choir_status choir_fail(choir_status status, const char *format, ...)
     /* Through a second buffer, since an argument may be choir_error() itself. */
     vsnprintf(words, sizeof words, format, arguments);
     va_end(arguments);
+    /* Words may quote a file: nothing of it may steer the reader's terminal. */
+    for (char *c = words; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
     snprintf(error_words, sizeof error_words, "%s", words);
     return status;
 }

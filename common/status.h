@@ -29,7 +29,11 @@ typedef enum choir_status {
     CHOIR_EFILECHANGED = 12, /* the model file changed or shrank while it was in use */
 } choir_status;
 
-/* Records the words of an error for this thread (cut at 1,023 bytes) and returns `status`. */
+/*
+ * Records the words of an error for this thread (one line, cut at 1,023 bytes, control characters
+ * as
+ * ?) and returns `status`.
+ */
 choir_status choir_fail(choir_status status, const char *format, ...) CHOIR_PRINTF(2, 3);
 
 /* The words of this thread's last failure; "" before the first. Valid until its next choir_fail().
