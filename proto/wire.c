@@ -62,26 +62,37 @@ static uint32_t scalar_wire_type(ProtobufCType type)
     }
 }
 
-static bool take_scalar(wire_span *span, uint32_t wire_type)
+/* A value of a wire type that says its own length; groups have none. */
+static bool take_value(wire_span *span, uint32_t wire_type)
 {
     uint64_t value;
     const uint8_t *bytes;
-    if (wire_type == WIRE_VARINT)
+    switch (wire_type) {
+    case WIRE_VARINT:
         return take_varint(span, &value);
-    return take_bytes(span, wire_type == WIRE_64 ? 8 : 4, &bytes);
+    case WIRE_64:
+        return take_bytes(span, 8, &bytes);
+    case WIRE_BYTES:
+        return take_varint(span, &value) && take_bytes(span, value, &bytes);
+    case WIRE_32:
+        return take_bytes(span, 4, &bytes);
+    default:
+        return false;
+    }
 }
 
 /* A packed array: as many whole scalars as its bytes hold. */
 static bool is_packed(wire_span array, uint32_t wire_type)
 {
     while (array.length > 0)
-        if (!take_scalar(&array, wire_type))
+        if (!take_value(&array, wire_type))
             return false;
     return true;
 }
 
 /* One field of *span. A message in it is not entered but handed out as *inner. */
-static choir_wire_verdict check_field(wire_span *span, wire_span *inner, const char **field)
+static choir_wire_verdict check_field(wire_span *span, bool allows_unknown, wire_span *inner,
+                                      const char **field)
 {
     uint64_t tag, length;
     inner->type = NULL;
@@ -89,6 +100,8 @@ static choir_wire_verdict check_field(wire_span *span, wire_span *inner, const c
         return CHOIR_WIRE_MALFORMED;
     const ProtobufCFieldDescriptor *known =
         protobuf_c_message_descriptor_get_field(span->type, (unsigned)(tag >> 3));
+    if (!known && allows_unknown)
+        return take_value(span, tag & 7) ? CHOIR_WIRE_OK : CHOIR_WIRE_MALFORMED;
     if (!known) {
         *field = span->type->short_name;
         return CHOIR_WIRE_UNKNOWN;
@@ -96,7 +109,7 @@ static choir_wire_verdict check_field(wire_span *span, wire_span *inner, const c
     *field = known->name;
     const uint32_t wire_type = tag & 7, scalar = scalar_wire_type(known->type);
     if (scalar != WIRE_BYTES && wire_type == scalar)
-        return take_scalar(span, scalar) ? CHOIR_WIRE_OK : CHOIR_WIRE_MALFORMED;
+        return take_value(span, scalar) ? CHOIR_WIRE_OK : CHOIR_WIRE_MALFORMED;
     wire_span part = {.type = known->descriptor};
     if (wire_type != WIRE_BYTES || !take_varint(span, &length) ||
         !take_bytes(span, length, &part.bytes))
@@ -116,7 +129,7 @@ static choir_wire_verdict check_field(wire_span *span, wire_span *inner, const c
 }
 
 choir_wire_verdict choir_wire_check(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
-                                    size_t length, const char **field)
+                                    size_t length, bool allows_unknown, const char **field)
 {
     wire_span open[CHOIR_WIRE_DEPTH] = {{type, bytes, length}};
     size_t depth = 1;
@@ -127,7 +140,8 @@ choir_wire_verdict choir_wire_check(const ProtobufCMessageDescriptor *type, cons
             depth--;
             continue;
         }
-        const choir_wire_verdict verdict = check_field(&open[depth - 1], &inner, field);
+        const choir_wire_verdict verdict =
+            check_field(&open[depth - 1], allows_unknown, &inner, field);
         if (verdict != CHOIR_WIRE_OK)
             return verdict;
         if (inner.type && depth == CHOIR_WIRE_DEPTH)

@@ -13,6 +13,7 @@
 #include "common/status.h"
 #include "proto/engine.pb-c.h" /* brings protobuf-c's types */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,7 +32,8 @@ enum { CHOIR_WIRE_DEPTH = 8 }; /* of messages in messages; ours have 4 */
  * and the name of the message that holds the unknown field for UNKNOWN.
  */
 choir_wire_verdict choir_wire_check(const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
-                                    size_t length, const char **field) CHOIR_MUST_CHECK;
+                                    size_t length, bool allows_unknown,
+                                    const char **field) CHOIR_MUST_CHECK;
 
 /*
  * Unpacks with at most max_bytes of memory. EFORMAT: malformed or over it. Must be given back to
