@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The input of a request as token ids. */
+#ifndef CHOIR_COORDINATOR_PROMPT_H
+#define CHOIR_COORDINATOR_PROMPT_H
+
+#include "model/chat.h"
+#include "model/tokenizer.h"
+#include "proto/client.pb-c.h"
+#include "proto/errors.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A text gets the bos token where the model file says so; a chat goes through the model's template;
+ * token ids are taken as they stand. Control words in texts and chats stay plain text. The input is
+ * one that choir_request_check_generate() or _score() has passed. free(*ids). On an error *ids is
+ * NULL and *param the field's name. Pure; time is nearly linear in the bytes.
+ */
+choir_error_kind choir_prompt_of_generate(const Choir__Client__Generate *generate,
+                                          const choir_tokenizer *tokenizer,
+                                          choir_chat_template chat_template, int32_t **ids,
+                                          size_t *n_ids, const char **param) CHOIR_MUST_CHECK;
+choir_error_kind choir_prompt_of_score(const Choir__Client__Score *score,
+                                       const choir_tokenizer *tokenizer, int32_t **ids,
+                                       size_t *n_ids, const char **param) CHOIR_MUST_CHECK;
+
+#endif

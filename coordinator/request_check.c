@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coordinator/request_check.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    REQUEST_ID_BYTES_MAX = 64,
+    STOP_STRINGS_MAX = 16,
+    STOP_STRING_BYTES_MAX = 256,
+    STOP_TOKENS_MAX = 128,
+    LOGPROBS_MAX = 64,
+};
+
+/* Sampling parameters that a request left out. */
+static const Choir__Client__SamplingParams no_params = CHOIR__CLIENT__SAMPLING_PARAMS__INIT;
+
+static choir_error_kind refuse(choir_error_kind kind, const char *field, const char **param)
+{
+    *param = field;
+    return kind;
+}
+
+choir_error_kind choir_request_check_model(const char *name, const choir_request_limits *limits,
+                                           const char **param)
+{
+    if (name[0] && strcmp(name, limits->model) != 0)
+        return refuse(CHOIR_ERROR_MODEL, "model", param);
+    return CHOIR_ERROR_NONE;
+}
+
+choir_error_kind choir_request_check_token_ids(const int32_t *ids, size_t n_ids, int32_t n_vocab,
+                                               const char **param)
+{
+    for (size_t i = 0; i < n_ids; i++)
+        if (ids[i] < 0 || ids[i] >= n_vocab)
+            return refuse(CHOIR_ERROR_TOKEN_ID, "token_ids", param);
+    return CHOIR_ERROR_NONE;
+}
+
+static choir_error_kind check_id(const char *request_id, const char **param)
+{
+    const size_t length = strlen(request_id);
+    if (length < 1 || length > REQUEST_ID_BYTES_MAX)
+        return refuse(CHOIR_ERROR_REQUEST_ID, "request_id", param);
+    return CHOIR_ERROR_NONE;
+}
+
+static choir_error_kind check_tokens(const Choir__Client__TokenIds *tokens,
+                                     const choir_request_limits *limits, const char **param)
+{
+    if (tokens->n_ids == 0)
+        return refuse(CHOIR_ERROR_INPUT_EMPTY, "token_ids", param);
+    return choir_request_check_token_ids(tokens->ids, tokens->n_ids, limits->n_vocab, param);
+}
+
+static choir_error_kind check_bytes(const char *text, const char *field, const char **param)
+{
+    if (strlen(text) > CHOIR_INPUT_BYTES_MAX)
+        return refuse(CHOIR_ERROR_INPUT_BYTES, field, param);
+    return CHOIR_ERROR_NONE;
+}
+
+static choir_error_kind check_input(const Choir__Client__Generate *generate,
+                                    const choir_request_limits *limits, const char **param)
+{
+    switch (generate->input_case) {
+    case CHOIR__CLIENT__GENERATE__INPUT_TOKEN_IDS:
+        return check_tokens(generate->token_ids, limits, param);
+    case CHOIR__CLIENT__GENERATE__INPUT_TEXT:
+        return check_bytes(generate->text, "text", param);
+    case CHOIR__CLIENT__GENERATE__INPUT_CHAT:
+        if (!limits->has_template)
+            return refuse(CHOIR_ERROR_NO_TEMPLATE, "chat", param);
+        return check_bytes(generate->chat->messages_json, "messages_json", param);
+    default:
+        return refuse(CHOIR_ERROR_INPUT, "input", param);
+    }
+}
+
+/* NaN is in no range. */
+static bool is_in(double value, double low, double high)
+{
+    return value >= low && value <= high;
+}
+
+static choir_error_kind check_numbers(const Choir__Client__SamplingParams *params,
+                                      const char **param)
+{
+    if (params->temperature_presence_case && params->temperature != 0 &&
+        !is_in(params->temperature, 0.01F, 100))
+        return refuse(CHOIR_ERROR_TEMPERATURE, "temperature", param);
+    if (params->top_k_presence_case && (params->top_k < 0 || params->top_k > INT32_MAX))
+        return refuse(CHOIR_ERROR_TOP_K, "top_k", param);
+    if (params->top_p_presence_case && !(params->top_p > 0 && params->top_p <= 1))
+        return refuse(CHOIR_ERROR_TOP_P, "top_p", param);
+    if (params->min_p_presence_case && !is_in(params->min_p, 0, 1))
+        return refuse(CHOIR_ERROR_MIN_P, "min_p", param);
+    if (params->max_tokens_presence_case &&
+        (params->max_tokens < 1 || params->max_tokens > INT32_MAX))
+        return refuse(CHOIR_ERROR_MAX_TOKENS, "max_tokens", param);
+    if (params->n < 0 || params->n > 1)
+        return refuse(CHOIR_ERROR_N, "n", param);
+    return CHOIR_ERROR_NONE;
+}
+
+static choir_error_kind check_stops(const Choir__Client__SamplingParams *params, int32_t n_vocab,
+                                    const char **param)
+{
+    if (params->n_stop > STOP_STRINGS_MAX)
+        return refuse(CHOIR_ERROR_STOP, "stop", param);
+    for (size_t i = 0; i < params->n_stop; i++)
+        if (!params->stop[i][0] || strlen(params->stop[i]) > STOP_STRING_BYTES_MAX)
+            return refuse(CHOIR_ERROR_STOP, "stop", param);
+    if (params->n_stop_token_ids > STOP_TOKENS_MAX)
+        return refuse(CHOIR_ERROR_STOP_TOKEN_IDS, "stop_token_ids", param);
+    for (size_t i = 0; i < params->n_stop_token_ids; i++)
+        if (params->stop_token_ids[i] < 0 || params->stop_token_ids[i] >= n_vocab)
+            return refuse(CHOIR_ERROR_STOP_TOKEN_IDS, "stop_token_ids", param);
+    return CHOIR_ERROR_NONE;
+}
+
+choir_error_kind choir_request_check_generate(const Choir__Client__Generate *generate,
+                                              const choir_request_limits *limits,
+                                              const char **param)
+{
+    const Choir__Client__SamplingParams *params =
+        generate->sampling ? generate->sampling : &no_params;
+    choir_error_kind kind = check_id(generate->request_id, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = choir_request_check_model(generate->model, limits, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = check_numbers(params, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = check_stops(params, limits->n_vocab, param);
+    if (kind == CHOIR_ERROR_NONE && generate->output && generate->output->logprobs_presence_case &&
+        (generate->output->logprobs < 0 || generate->output->logprobs > LOGPROBS_MAX))
+        return refuse(CHOIR_ERROR_LOGPROBS, "logprobs", param);
+    return kind == CHOIR_ERROR_NONE ? check_input(generate, limits, param) : kind;
+}
+
+choir_error_kind choir_request_check_score(const Choir__Client__Score *score,
+                                           const choir_request_limits *limits, const char **param)
+{
+    choir_error_kind kind = check_id(score->request_id, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = choir_request_check_model(score->model, limits, param);
+    if (kind == CHOIR_ERROR_NONE && (score->top < 0 || score->top > LOGPROBS_MAX))
+        return refuse(CHOIR_ERROR_LOGPROBS, "top", param);
+    if (kind != CHOIR_ERROR_NONE)
+        return kind;
+    switch (score->input_case) {
+    case CHOIR__CLIENT__SCORE__INPUT_TOKEN_IDS:
+        return check_tokens(score->token_ids, limits, param);
+    case CHOIR__CLIENT__SCORE__INPUT_TEXT:
+        return check_bytes(score->text, "text", param);
+    default:
+        return refuse(CHOIR_ERROR_INPUT, "input", param);
+    }
+}
+
+choir_error_kind choir_request_check_length(size_t n_prompt, size_t n_new, uint32_t max_model_len)
+{
+    if (n_prompt == 0)
+        return CHOIR_ERROR_INPUT_EMPTY;
+    if (n_prompt > max_model_len || n_new > max_model_len - n_prompt)
+        return CHOIR_ERROR_INPUT_TOKENS;
+    return CHOIR_ERROR_NONE;
+}
+
+void choir_request_sampling(const Choir__Client__SamplingParams *params, uint64_t seed,
+                            Choir__Engine__Sampling *sampling)
+{
+    params = params ? params : &no_params;
+    *sampling = (Choir__Engine__Sampling)CHOIR__ENGINE__SAMPLING__INIT;
+    sampling->temperature = params->temperature_presence_case ? params->temperature : 1;
+    sampling->top_k = params->top_k_presence_case ? (uint32_t)params->top_k : 0;
+    sampling->top_p = params->top_p_presence_case ? params->top_p : 1;
+    sampling->min_p = params->min_p_presence_case ? params->min_p : 0;
+    sampling->seed = params->seed_presence_case ? params->seed : seed;
+}
+
+uint32_t choir_request_max_tokens(const Choir__Client__SamplingParams *params, uint32_t room)
+{
+    if (!params || !params->max_tokens_presence_case || params->max_tokens > room)
+        return room;
+    return (uint32_t)params->max_tokens;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request may ask for: every field has a range and is refused outside of it, naming the
+ * field (fault list, T20). Pure.
+ */
+#ifndef CHOIR_COORDINATOR_REQUEST_CHECK_H
+#define CHOIR_COORDINATOR_REQUEST_CHECK_H
+
+#include "proto/client.pb-c.h"
+#include "proto/engine.pb-c.h"
+#include "proto/errors.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CHOIR_INPUT_BYTES_MAX = 4 << 20,   /* of a text or of a chat's JSON */
+    CHOIR_SCORE_ENTRIES_MAX = 1 << 20, /* log-probabilities of one Score, alternatives included */
+};
+
+typedef struct choir_request_limits {
+    int32_t n_vocab;
+    const char *model; /* the name that is served */
+    bool has_template;
+} choir_request_limits;
+
+/*
+ * CHOIR_ERROR_NONE, or the first thing that is wrong, *param the field's name. Sizes in tokens are
+ * checked when the tokens are there, by choir_request_check_length().
+ */
+choir_error_kind choir_request_check_generate(const Choir__Client__Generate *generate,
+                                              const choir_request_limits *limits,
+                                              const char **param) CHOIR_MUST_CHECK;
+choir_error_kind choir_request_check_score(const Choir__Client__Score *score,
+                                           const choir_request_limits *limits,
+                                           const char **param) CHOIR_MUST_CHECK;
+/* A model's name of a request, "" standing for the one that is served. */
+choir_error_kind choir_request_check_model(const char *name, const choir_request_limits *limits,
+                                           const char **param) CHOIR_MUST_CHECK;
+choir_error_kind choir_request_check_token_ids(const int32_t *ids, size_t n_ids, int32_t n_vocab,
+                                               const char **param) CHOIR_MUST_CHECK;
+
+/*
+ * n_prompt tokens and n_new more have to fit a sequence of max_model_len positions; n_new is 1 for
+ * generation, 0 for scores. *param is left alone.
+ */
+choir_error_kind choir_request_check_length(size_t n_prompt, size_t n_new,
+                                            uint32_t max_model_len) CHOIR_MUST_CHECK;
+
+/* The sampling settings of a checked request; `seed` where it has none. */
+void choir_request_sampling(const Choir__Client__SamplingParams *params, uint64_t seed,
+                            Choir__Engine__Sampling *sampling);
+/* How many tokens a checked request may make; 1 <= result <= room. */
+uint32_t choir_request_max_tokens(const Choir__Client__SamplingParams *params, uint32_t room);
+
+#endif
