@@ -60,6 +60,15 @@ choir_status choir_envelope_read_server(const choir_part *frames, size_t n_frame
                              (ProtobufCMessage **)message);
 }
 
+choir_delivery choir_envelope_send_packed(choir_socket *socket, const choir_part *peer,
+                                          choir_part envelope)
+{
+    const choir_part frame = {tag, sizeof tag};
+    const choir_part parts[] = {peer ? *peer : frame, frame, envelope};
+    const size_t first = peer ? 0 : 1;
+    return choir_socket_send(socket, parts + first, 3 - first);
+}
+
 choir_delivery choir_envelope_send(choir_socket *socket, const choir_part *peer,
                                    const ProtobufCMessage *message)
 {
@@ -67,10 +76,8 @@ choir_delivery choir_envelope_send(choir_socket *socket, const choir_part *peer,
     size_t length;
     if (choir_wire_pack(message, 0, &bytes, &length) != CHOIR_OK)
         return CHOIR_FULL;
-    const choir_part parts[] = {
-        peer ? *peer : (choir_part){tag, sizeof tag}, {tag, sizeof tag}, {bytes, length}};
-    const size_t first = peer ? 0 : 1;
-    const choir_delivery delivery = choir_socket_send(socket, parts + first, 3 - first);
+    const choir_delivery delivery =
+        choir_envelope_send_packed(socket, peer, (choir_part){bytes, length});
     free(bytes);
     return delivery;
 }

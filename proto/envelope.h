@@ -38,6 +38,9 @@ choir_status choir_envelope_read_server(const choir_part *frames, size_t n_frame
  */
 choir_delivery choir_envelope_send(choir_socket *socket, const choir_part *peer,
                                    const ProtobufCMessage *message) CHOIR_MUST_CHECK;
+/* The same for an envelope that choir_wire_pack() made. */
+choir_delivery choir_envelope_send_packed(choir_socket *socket, const choir_part *peer,
+                                          choir_part envelope) CHOIR_MUST_CHECK;
 
 /* Accept NULL, null the pointer. */
 void choir_client_message_destroy(Choir__Client__ClientMessage **message);
