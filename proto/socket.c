@@ -76,8 +76,9 @@ static bool configure(void *zmq, choir_socket_kind kind, size_t max_part_bytes)
     if (kind == CHOIR_SOCKET_ROUTER)
         return ok && set_int(zmq, ZMQ_ROUTER_MANDATORY, 1) && set_int(zmq, ZMQ_RCVHWM, 16) &&
                set_int(zmq, ZMQ_SNDHWM, 256);
+    /* No limit on what a client sends: its library keeps to the service's. */
     return ok && set_int(zmq, ZMQ_IMMEDIATE, 1) && set_int(zmq, ZMQ_RCVHWM, 256) &&
-           set_int(zmq, ZMQ_SNDHWM, 256);
+           set_int(zmq, ZMQ_SNDHWM, 0);
 }
 
 choir_status choir_socket_create(choir_socket_kind kind, size_t max_part_bytes,
@@ -140,15 +141,23 @@ static choir_status check_path_is_free(const char *path)
                : CHOIR_OK;
 }
 
+static choir_status close_to_others(const char *path)
+{
+    if (chmod(path, 0600) == 0)
+        return CHOIR_OK;
+    return choir_fail(CHOIR_EIO, "ipc://%s: %s", path, strerror(errno));
+}
+
 choir_status choir_socket_bind(choir_socket *socket, const char *endpoint)
 {
-    if (strncmp(endpoint, "ipc://", 6) == 0) {
+    const bool is_ipc = strncmp(endpoint, "ipc://", 6) == 0;
+    if (is_ipc) {
         const choir_status status = check_path_is_free(endpoint + 6);
         if (status != CHOIR_OK)
             return status;
     }
     if (zmq_bind(socket->zmq, endpoint) == 0)
-        return CHOIR_OK;
+        return is_ipc ? close_to_others(endpoint + 6) : CHOIR_OK;
     if (zmq_errno() == EADDRINUSE)
         return choir_fail(CHOIR_EUNAVAILABLE, "%s: another process listens there", endpoint);
     return choir_fail(CHOIR_EIO, "%s: cannot listen: %s", endpoint, zmq_strerror(zmq_errno()));
