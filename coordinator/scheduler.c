@@ -296,10 +296,11 @@ bool choir_scheduler_next_step(choir_scheduler *scheduler, int64_t now_us,
     if (scheduler->n_flights == n_stages)
         return false;
     admit(scheduler, now_us);
-    const choir_sequence *ready = scheduler->running.first;
-    while (ready && !choir_sequence_ready(ready))
-        ready = ready->next;
-    if (!ready)
+    bool has_decode = false, has_prompt = false;
+    for (const choir_sequence *at = scheduler->running.first; at; at = at->next)
+        if (choir_sequence_ready(at))
+            *(choir_sequence_is_decoding(at) ? &has_decode : &has_prompt) = true;
+    if (!has_decode && !has_prompt)
         return false;
 
     step_flight *flight =
@@ -309,9 +310,11 @@ bool choir_scheduler_next_step(choir_scheduler *scheduler, int64_t now_us,
     flight->n_wanted = 0;
     scheduler->n_flights++;
     choir_step_builder_begin(builder, flight->step_id);
-    const int64_t room =
-        add_decodes(scheduler, flight, scheduler->options.limits.max_num_batched_tokens, builder);
-    add_prompts(scheduler, flight, room, builder);
+    /* However many decode, the oldest prompt gets on. */
+    const int64_t n_rows = scheduler->options.limits.max_num_batched_tokens;
+    const int64_t n_kept = has_prompt && n_rows > 1;
+    const int64_t n_left = add_decodes(scheduler, flight, n_rows - n_kept, builder);
+    add_prompts(scheduler, flight, n_left + n_kept, builder);
     assert(flight->n_parts > 0);
     return true;
 }

@@ -197,10 +197,12 @@ static void fill_logits(float *logits, int64_t V)
 {
     const float scale = (const float[]){0.5f, 3, 10, 60}[random_word() % 4];
     const float grid = (const float[]){0, 0, 0.5f, 4}[random_word() % 4]; /* makes ties */
+    const float offset = random_word() % 4 ? 0 : 1e8f; /* makes sums with noise tie */
     for (int64_t i = 0; i < V; i++) {
         logits[i] = (random_unit() + random_unit() - 1) * scale;
         if (grid > 0)
             logits[i] = rintf(logits[i] / grid) * grid;
+        logits[i] += offset;
         if (logits[i] == 0 && random_word() % 2)
             logits[i] = -0.0f;
     }
@@ -247,6 +249,55 @@ static void test_filters_equal_the_plain_rendering(void **state)
         assert_null(sampler);
         choir_sampler_destroy(&sampler);
     }
+}
+
+/*
+ * top_p where a running sum meets p times the total to the last bit, so that another total, or
+ * another comparison, keeps one token more or less.
+ */
+static void test_top_p_at_its_border(void **state)
+{
+    static float logits[64];
+    static int32_t ids[64];
+    (void)state;
+    random_state[1] = 13;
+    for (int round = 0; round < 20000; round++) {
+        const int64_t V = 20 + random_word() % 44;
+        const int k = 1 + (int)(random_word() % 6);
+        choir_sampler *sampler = NULL;
+        float sum = 0;
+        for (int32_t i = 0; i < V; i++) {
+            logits[i] = random_unit();
+            ids[i] = i;
+        }
+        sort_key = logits;
+        qsort(ids, (size_t)V, sizeof ids[0], descending);
+        for (int i = 0; i < k; i++)
+            sum += choir_expf(logits[ids[i]] - logits[ids[0]]);
+        choir_sampling s = {.temperature = 1, .top_k = round % 2 ? (int32_t)V : 0};
+        s.top_p = sum / plain_total(logits, V);
+        s.seed = (uint64_t)round;
+        assert_int_equal(choir_sampler_create(V, kernels, &sampler), CHOIR_OK);
+        assert_int_equal(choir_sampler_pick(sampler, &s, logits, 0, 0),
+                         plain_pick(&s, logits, V, 0));
+        choir_sampler_destroy(&sampler);
+    }
+}
+
+static void test_the_rarest_noise_wins(void **state)
+{
+    /* Found by search: at this position id 1 draws more than 16. */
+    const int64_t position = 7113731;
+    const float g0 = choir_sampler_gumbel(0, position, 0, 0);
+    const float g1 = choir_sampler_gumbel(0, position, 0, 1);
+    const float logits[2] = {0, g0 - g1 + 0.5f};
+    const choir_sampling s = {.temperature = 1, .top_p = 1};
+    choir_sampler *sampler = NULL;
+    (void)state;
+    assert_true(g1 > 16);
+    assert_int_equal(choir_sampler_create(2, kernels, &sampler), CHOIR_OK);
+    assert_int_equal(choir_sampler_pick(sampler, &s, logits, position, 0), 1);
+    choir_sampler_destroy(&sampler);
 }
 
 static void test_ties_go_to_the_lower_id(void **state)
@@ -365,6 +416,8 @@ int main(void)
         cmocka_unit_test(test_noise_depends_on_all_of_its_key),
         cmocka_unit_test(test_noise_bounds),
         cmocka_unit_test(test_filters_equal_the_plain_rendering),
+        cmocka_unit_test(test_top_p_at_its_border),
+        cmocka_unit_test(test_the_rarest_noise_wins),
         cmocka_unit_test(test_ties_go_to_the_lower_id),
         cmocka_unit_test(test_draws_follow_the_softmax),
         cmocka_unit_test(test_any_row_gives_a_token),

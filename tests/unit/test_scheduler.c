@@ -130,6 +130,33 @@ static void test_a_long_prompt_does_not_hold_up_decodes(void **state)
     fake_destroy(engine);
 }
 
+static void test_decodes_take_turns(void **state)
+{
+    choir_step_limits narrow = limits;
+    narrow.max_num_batched_tokens = 3;
+    fake_engine *engine = fake_create(&narrow, 1, 0);
+    (void)state;
+    for (uint64_t id = 0; id < 4; id++) {
+        const choir_request request = prompt(id, 1, 20);
+        submit(engine, &request);
+    }
+    for (int i = 0; i < 16; i++) {
+        assert_true(fake_step(engine) && fake_complete(engine));
+        /* Three prompts; then two decodes and a row that is kept for the fourth prompt. */
+        assert_true(i != 1 || engine->records[3].n_tokens == 1);
+    }
+    int least = 100, most = 0;
+    for (int id = 0; id < 4; id++) {
+        const int n = engine->records[id].n_tokens;
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    assert_int_equal(least, 12);
+    assert_true(most <= 13);
+    fake_drain(engine);
+    fake_destroy(engine);
+}
+
 static void test_decodes_spread_over_a_pipeline(void **state)
 {
     fake_engine *engine = fake_create(&limits, 2, 0);
@@ -298,6 +325,7 @@ static void test_abort_frees_after_the_flight(void **state)
         choir_scheduler_get_load(engine->scheduler, &load);
         assert_int_equal(load.n_pages_used, 4);
         assert_true(fake_complete(engine));
+        assert_false(fake_step(engine)); /* the rest of its prompt is not computed */
     }
     choir_scheduler_get_load(engine->scheduler, &load);
     assert_int_equal(load.n_pages_used, 0);
@@ -388,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_wrong_requests_are_refused),
         cmocka_unit_test(test_a_full_queue_says_so),
         cmocka_unit_test(test_a_long_prompt_does_not_hold_up_decodes),
+        cmocka_unit_test(test_decodes_take_turns),
         cmocka_unit_test(test_decodes_spread_over_a_pipeline),
         cmocka_unit_test(test_chunks_of_a_prompt_follow_each_other_in_flight),
         cmocka_unit_test(test_admission_waits_for_pages_in_order),

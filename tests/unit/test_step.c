@@ -253,8 +253,12 @@ static void test_builder_keeps_the_limits(void **state)
     }
     assert_int_equal(choir_step_builder_add(builder, &sequence, ids, pages, NULL),
                      CHOIR_EINTERNAL); /* the sixth sequence */
-    sequence.n_new_pages = 0;
+    /* Position 300 of 300, which the last page would still hold. */
+    const choir_step_sequence beyond = {
+        .first_position = 299, .n_tokens = 2, .n_pages_before = 5, .first_wanted = 2};
     choir_step_builder_begin(builder, 3);
+    assert_int_equal(choir_step_builder_add(builder, &beyond, ids, NULL, NULL), CHOIR_EINTERNAL);
+    sequence.n_new_pages = 0;
     assert_int_equal(choir_step_builder_add(builder, &sequence, ids, pages, NULL),
                      CHOIR_EINTERNAL); /* a page short */
     choir_step_builder_destroy(&builder);
