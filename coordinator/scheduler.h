@@ -4,7 +4,8 @@
  * an argument; the lead rank feeds it requests and results and broadcasts the steps it makes.
  *
  *     submit ──> waiting ──(slot and pages free)──> running ──> ended
- *                             next_step: decodes first, prompt chunks fill the rest
+ *                             next_step: decodes first, prompt chunks fill the rest (one row is
+ *                             kept for a prompt however many decode)
  *                             complete:  tokens out, sequences end, slots and pages free
  *
  * Pages for prompt + max_tokens are reserved on admission, in order of arrival, so that a running
