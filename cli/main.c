@@ -20,10 +20,13 @@ typedef struct verb {
 static choir_status run_help(int argc, char **argv);
 
 static const verb verbs[] = {
+    {"serve", "runs a service in the foreground", choir_verb_serve},
     {"tokenize", "prints the token ids of a text", choir_verb_tokenize},
     {"detokenize", "prints the text of token ids", choir_verb_detokenize},
     {"inspect", "shows a model file's parameters and tensors", choir_verb_inspect},
     {"plan", "shows which rank would hold what", choir_verb_plan},
+    {"status", "asks a running service for its load and its ranks", choir_verb_status},
+    {"fingerprint", "prints the hash that every layout must have", choir_verb_fingerprint},
     {"help", "tells the flags of a verb", run_help},
 };
 

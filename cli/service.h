@@ -9,12 +9,12 @@
 #define CHOIR_CLI_SERVICE_H
 
 #include "common/status.h"
+#include "proto/report.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct choir_engine_options choir_engine_options; /* cli/engine_flags.h */
-typedef struct choir_engine_report choir_engine_report;   /* coordinator/frontend.h */
 typedef struct choir_service choir_service;
 
 /*
@@ -43,6 +43,13 @@ typedef struct choir_service_options {
 choir_status choir_service_start(const choir_service_options *options,
                                  choir_service **service) CHOIR_MUST_CHECK;
 
+/*
+ * Runs the ranks once for their fingerprint, without any client; listen and connection_file do not
+ * count. A report with a `difference` is a success of this call.
+ */
+choir_status choir_service_fingerprint(const choir_service_options *options, bool is_long,
+                                       choir_fingerprint_report *report) CHOIR_MUST_CHECK;
+
 /* What the ranks reported when they were ready. This and the strings live as long as the service.
  */
 const choir_engine_report *choir_service_report(const choir_service *service);
@@ -57,7 +64,8 @@ choir_status choir_service_wait(choir_service *service, int64_t timeout_ms) CHOI
 
 /*
  * Ends choir_service_wait(). A second call, also during choir_service_stop(), kills the ranks at
- * once. Async-signal-safe, any thread.
+ * once. Async-signal-safe: the threads of the service block all signals, so a handler runs on the
+ * caller's thread, where choir_service_stop() nulls the pointer before the service is gone.
  */
 void choir_service_ask_stop(choir_service *service);
 

@@ -8,9 +8,12 @@
 
 #include "common/status.h"
 
+choir_status choir_verb_serve(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_tokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_detokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_inspect(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_plan(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_status(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_fingerprint(int argc, char **argv) CHOIR_MUST_CHECK;
 
 #endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `choir status`: what a running service says of itself. */
+#include "cli/flags.h"
+#include "cli/print.h"
+#include "cli/report.h"
+#include "cli/verbs.h"
+#include "client/client.h"
+
+#include <stddef.h>
+
+enum { CONNECT_TIMEOUT_MS = 5000 };
+
+typedef struct status_options {
+    const char *connection_file;
+    bool is_json;
+} status_options;
+
+#define AT(member) offsetof(status_options, member)
+
+static const choir_flag flags[] = {
+    {"--connection-file", "F", "of the service (default: choir.json in your runtime folder)",
+     CHOIR_FLAG_STRING, AT(connection_file), 0, 0, NULL},
+    {"--json", NULL, "one JSON object", CHOIR_FLAG_BOOL, AT(is_json), 0, 0, NULL},
+};
+
+static choir_json *rank_to_json(const choir_rank_report *rank)
+{
+    choir_json *json = choir_json_make_object();
+    choir_json_set_integer(json, "rank", rank->rank);
+    choir_json_set_text(json, "host", rank->host);
+    choir_json_set_integer(json, "stage", rank->stage);
+    choir_json_set_integer(json, "shard", rank->shard);
+    choir_json_set_integer(json, "threads", rank->threads);
+    choir_json_set_text(json, "bound_cpus", rank->bound_cpus);
+    choir_json_set_text(json, "level", rank->level);
+    choir_json_set_integer(json, "first_layer", rank->first_layer);
+    choir_json_set_integer(json, "n_layers", rank->n_layers);
+    choir_json_set_integer(json, "first_head", rank->first_head);
+    choir_json_set_integer(json, "n_heads", rank->n_heads);
+    choir_json_set_integer(json, "weights_bytes", (int64_t)rank->weights_bytes);
+    choir_json_set_integer(json, "kv_bytes", (int64_t)rank->kv_bytes);
+    choir_json_set_integer(json, "rss", (int64_t)rank->rss);
+    choir_json_set_integer(json, "memory_free", (int64_t)rank->memory_free);
+    choir_json_set_integer(json, "read_bandwidth", (int64_t)rank->read_bandwidth);
+    return json;
+}
+
+static choir_json *load_to_json(const choir_service_status *status)
+{
+    choir_json *json = choir_json_make_object();
+    choir_json_set_integer(json, "num_running_reqs", status->num_running_reqs);
+    choir_json_set_integer(json, "num_waiting_reqs", status->num_waiting_reqs);
+    choir_json_set_real(json, "token_usage", (double)status->token_usage);
+    choir_json_set_real(json, "gen_throughput", (double)status->gen_throughput);
+    return json;
+}
+
+static choir_status print_as_json(const choir_service_status *status)
+{
+    const choir_engine_report *engine = &status->engine;
+    char identity[CHOIR_SHA256_HEX];
+    choir_json *json = choir_json_make_object(), *ranks = choir_json_make_array();
+    choir_sha256_hex(engine->model_identity, identity);
+    for (size_t i = 0; i < engine->n_ranks; i++)
+        choir_json_append(ranks, rank_to_json(&engine->ranks[i]));
+    choir_json_set_text(json, "state", status->state);
+    choir_json_set_text(json, "model", status->model);
+    choir_json_set_text(json, "model_identity", identity);
+    choir_json_set_text(json, "version", status->version);
+    choir_json_set_real(json, "uptime_s", (double)status->uptime_us / 1e6);
+    choir_json_set(json, "load", load_to_json(status));
+    choir_json_set_integer(json, "n_clients", status->n_clients);
+    choir_json_set_integer(json, "n_bad_frames", (int64_t)status->n_bad_frames);
+    choir_json_set_integer(json, "n_steps", (int64_t)status->n_steps);
+    choir_json_set_integer(json, "step_us_p50", (int64_t)status->step_us_p50);
+    choir_json_set_integer(json, "step_us_p99", (int64_t)status->step_us_p99);
+    choir_json_set_integer(json, "tp", engine->n_shards);
+    choir_json_set_integer(json, "pp", engine->n_stages);
+    choir_json_set_integer(json, "max_model_len", engine->max_model_len);
+    choir_json_set_integer(json, "max_num_seqs", engine->max_num_seqs);
+    choir_json_set_text(json, "activations", engine->activations);
+    choir_json_set_text(json, "cache_type_k", engine->cache_type_k);
+    choir_json_set_text(json, "cache_type_v", engine->cache_type_v);
+    choir_json_set_integer(json, "weights_bytes", (int64_t)engine->weights_bytes);
+    choir_json_set_text(json, "launch", engine->launch);
+    choir_json_set(json, "ranks", ranks);
+    return choir_print_json(json);
+}
+
+static choir_status print_for_people(const choir_service_status *status)
+{
+    char times[3][CHOIR_NUMBER_BYTES];
+    choir_status printed = choir_print(
+        "%s  %s  up %s  Choir %s\n"
+        "requests  %u running, %u waiting, of %u clients; %.1f %% of the KV pages in use\n"
+        "speed     %.1f tokens/s; %llu steps, half of them within %s, 99 %% within %s\n",
+        status->model, status->state, choir_number_time(status->uptime_us, times[0]),
+        status->version, (unsigned)status->num_running_reqs, (unsigned)status->num_waiting_reqs,
+        (unsigned)status->n_clients, (double)status->token_usage * 100,
+        (double)status->gen_throughput, (unsigned long long)status->n_steps,
+        choir_number_time(status->step_us_p50, times[1]),
+        choir_number_time(status->step_us_p99, times[2]));
+    if (printed == CHOIR_OK && status->n_bad_frames > 0)
+        printed = choir_print("dropped   %llu messages that were not of the protocol\n",
+                              (unsigned long long)status->n_bad_frames);
+    if (printed == CHOIR_OK && status->engine.n_ranks > 0)
+        choir_report_print_ranks(stdout, &status->engine);
+    return printed;
+}
+
+choir_status choir_verb_status(int argc, char **argv)
+{
+    status_options options = {0};
+    const choir_flag_group group = {"Options", flags, sizeof flags / sizeof flags[0], &options};
+    const choir_command command = {
+        "choir status",
+        "[FLAGS]",
+        "Asks a running service for its load, its speed and its ranks.",
+        "choir status\nchoir status --connection-file choir.json --json | jq .load",
+        &group,
+        1,
+    };
+    choir_client *client = NULL;
+    choir_service_status service = {0};
+    int n_rest;
+    bool is_help_shown;
+    choir_status status = choir_flags_parse(&command, argc, argv, &n_rest, &is_help_shown);
+    if (status != CHOIR_OK || is_help_shown)
+        return status;
+    if (n_rest > 0)
+        return choir_fail(CHOIR_EUSAGE, "unexpected argument %.40s; `choir status --help`",
+                          argv[0]);
+    status = choir_client_connect_file(options.connection_file, CONNECT_TIMEOUT_MS, &client);
+    if (status == CHOIR_OK)
+        status = choir_client_status(client, &service);
+    if (status == CHOIR_OK)
+        status = options.is_json ? print_as_json(&service) : print_for_people(&service);
+    choir_service_status_destroy(&service);
+    choir_client_destroy(&client);
+    return status;
+}
