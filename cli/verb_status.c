@@ -116,7 +116,7 @@ choir_status choir_verb_status(int argc, char **argv)
         "choir status",
         "[FLAGS]",
         "Asks a running service for its load, its speed and its ranks.",
-        "choir status\nchoir status --connection-file choir.json --json | jq .load",
+        "choir status --connection-file choir.json\nchoir status --json | jq .load",
         &group,
         1,
     };
