@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Filters need the tokens in descending order, but only as far as they keep them: a heap of ids is
- * made in O(V) and popped until the filter is satisfied. Popped ids gather behind the heap, so one
+ * made in O(n) and popped until the filter is satisfied. Popped ids gather behind the heap, so one
  * array holds both:
  *
  *     order  | heap: those not yet wanted | popped, the best at the very end |
  *
- * The draw is the argmax of z + g. No noise exceeds 16.636, so an id whose z + 16.64 is below the
- * best sum so far cannot win (rounding is monotone) and its noise is never computed.
+ * The heap is tried first with the ids whose logit is near the greatest, and made again with all of
+ * them where those did not suffice.
+ *
+ * The draw is the argmax of z + g. Two bounds leave out ids that cannot win, so that hardly any
+ * noise is computed and the result is the same to the last bit: no noise exceeds 16.636; and
+ * cannot_win() below.
  */
 #include "coordinator/sampler.h"
 
@@ -18,6 +22,10 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* How far below the greatest logit an id is still near: as likely as 1 : 3,000. */
+static const float near_logits = 8;
 
 struct choir_sampler {
     int64_t V;
@@ -141,10 +149,15 @@ static int32_t pop(const float *z, int32_t *order, int64_t n)
 /* Fills order with the ids that min_p keeps; returns how many. */
 static int64_t filter_min_p(choir_sampler *sampler, float min_p, float z_max)
 {
+    /* Far below log(min_p) there is no need to look; 3 also covers the coarse steps of subnormals.
+     */
+    const float hopeless = min_p > 0 ? choir_logf(min_p) - 3 : -INFINITY;
     int64_t n = 0;
-    for (int32_t id = 0; id < sampler->V; id++)
-        if (!(min_p > 0) || choir_expf(sampler->z[id] - z_max) >= min_p)
+    for (int32_t id = 0; id < sampler->V; id++) {
+        const float distance = sampler->z[id] - z_max;
+        if (!(min_p > 0) || (distance >= hopeless && choir_expf(distance) >= min_p))
             sampler->order[n++] = id;
+    }
     return n;
 }
 
@@ -162,44 +175,105 @@ static float whole_total(const choir_sampler *sampler)
     return l;
 }
 
-/*
- * Cuts the n ids in order down to those that top_k and top_p keep. They stand at the end of
- * order[0..n); returns how many.
- */
-static int64_t filter_sorted(choir_sampler *sampler, const choir_sampling *sampling, float z_max,
-                             int64_t n)
+/* Brings the ids of order[0..n) whose logit is at least `bound` to the front; returns how many. */
+static int64_t partition_near(const float *z, int32_t *order, int64_t n, float bound)
 {
-    const float *z = sampler->z;
-    int32_t *order = sampler->order;
-    const bool has_top_k = sampling->top_k > 0 && sampling->top_k < sampler->V;
-    const bool is_filtered = has_top_k || sampling->min_p > 0;
-    int64_t n_left = has_top_k && sampling->top_k < n ? sampling->top_k : n;
+    int64_t n_near = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t id = order[i];
+        if (z[id] >= bound) {
+            order[i] = order[n_near];
+            order[n_near++] = id;
+        }
+    }
+    return n_near;
+}
+
+static void make_heap(const float *z, int32_t *order, int64_t n)
+{
     for (int64_t at = n / 2 - 1; at >= 0; at--)
         sift_down(z, order, n, at);
+}
 
-    int64_t n_popped = 0;
-    if (is_filtered)
-        while (n_popped < n_left)
-            pop(z, order, n - n_popped++);
-    if (sampling->top_p >= 1)
-        return n_left;
-
-    float total = 0;
-    if (is_filtered)
-        for (int64_t i = 0; i < n_left; i++)
-            total += choir_expf(z[order[n - 1 - i]] - z_max);
-    else
-        total = whole_total(sampler);
-    const float enough = sampling->top_p * total;
+/*
+ * How many of the `limit` best of the heap order[0..n), in descending order, it takes until their
+ * running sum reaches `enough`; limit + 1 if it never does. n_popped of them are popped already.
+ */
+static int64_t shortest_prefix(const float *z, int32_t *order, int64_t n, int64_t limit,
+                               int64_t n_popped, float z_max, float enough)
+{
     float sum = 0;
-    for (int64_t i = 0; i < n_left; i++) {
-        if (!is_filtered)
+    for (int64_t i = 0; i < limit; i++) {
+        if (i >= n_popped)
             pop(z, order, n - i);
         sum += choir_expf(z[order[n - 1 - i]] - z_max);
         if (sum >= enough)
             return i + 1;
     }
-    return n_left;
+    return limit + 1;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool has_top_k(const choir_sampler *sampler, const choir_sampling *sampling)
+{
+    return sampling->top_k > 0 && sampling->top_k < sampler->V;
+}
+
+/*
+ * Those of the n ids in order that top_k and top_p keep, one of which is on: *n_kept of them from
+ * the pointer on.
+ */
+static const int32_t *filter_sorted(choir_sampler *sampler, const choir_sampling *sampling,
+                                    float z_max, int64_t n, int64_t *n_kept)
+{
+    const float *z = sampler->z;
+    int32_t *order = sampler->order;
+    int64_t heap = partition_near(z, order, n, z_max - near_logits);
+    if (has_top_k(sampler, sampling) || sampling->min_p > 0) {
+        const int64_t n_left = has_top_k(sampler, sampling) ? smaller(sampling->top_k, n) : n;
+        if (heap < n_left)
+            heap = n;
+        make_heap(z, order, heap);
+        float total = 0;
+        for (int64_t i = 0; i < n_left; i++)
+            total += choir_expf(z[pop(z, order, heap - i)] - z_max);
+        *n_kept = n_left;
+        if (sampling->top_p < 1)
+            *n_kept = smaller(n_left, shortest_prefix(z, order, heap, n_left, n_left, z_max,
+                                                      sampling->top_p * total));
+    } else {
+        const float enough = sampling->top_p * whole_total(sampler);
+        make_heap(z, order, heap);
+        *n_kept = shortest_prefix(z, order, heap, heap, 0, z_max, enough);
+        if (*n_kept > heap) {
+            heap = n;
+            make_heap(z, order, heap);
+            *n_kept = smaller(n, shortest_prefix(z, order, heap, n, 0, z_max, enough));
+        }
+    }
+    return order + heap - *n_kept;
+}
+
+/*
+ * Whether z + noise is surely below best_sum, without a logarithm. With u = 1 - v the noise is
+ * -log(-log(1 - v)) < -log(v), so it stays below t where v > exp(-t); a power of two above
+ * exp(-t + 0.5) stands for that, and the 0.5 covers the roundings of noise and sum while the sums
+ * are below 2^15.
+ */
+static bool cannot_win(float z, float best_sum, uint32_t word)
+{
+    const float v = ((float)(0x7fffff - (word >> 9)) + 0.5f) * 0x1p-23f; /* exact, as u is */
+    const float x = (z - best_sum + 0.5f) * 1.4426951f;
+    if (!(fabsf(best_sum) < 0x1p15f && x > -60 && x < 0))
+        return false;
+    const uint32_t bits = (uint32_t)(127 + (int)x) << 23; /* (int)x = ceil(x), as x < 0 */
+    float bound;
+    memcpy(&bound, &bits, sizeof bound);
+    return v > bound;
 }
 
 /* The argmax of z + noise over ids[0..n); `top` is the id of the greatest z and one of them. */
@@ -218,6 +292,8 @@ static int32_t draw(const choir_sampling *sampling, const float *z, const int32_
             block = id / 4;
             noise_words(sampling->seed, position, choice, block, words);
         }
+        if (cannot_win(z[id], best_sum, words[id % 4]))
+            continue;
         const float sum = z[id] + gumbel_of(words[id % 4]);
         if (sum > best_sum || (sum == best_sum && id < best)) {
             best = id;
@@ -240,10 +316,7 @@ int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *samplin
     const int32_t first = argmax(z, sampler->V);
     int64_t n = filter_min_p(sampler, sampling->min_p, z[first]);
     const int32_t *kept = sampler->order;
-    if (sampling->top_k > 0 || sampling->top_p < 1) {
-        const int64_t n_kept = filter_sorted(sampler, sampling, z[first], n);
-        kept += n - n_kept;
-        n = n_kept;
-    }
+    if (has_top_k(sampler, sampling) || sampling->top_p < 1)
+        kept = filter_sorted(sampler, sampling, z[first], n, &n);
     return draw(sampling, z, kept, n, first, position, choice);
 }

@@ -69,8 +69,7 @@ static choir_status plan_sequence(const choir_step_limits *limits, const choir_r
     int64_t n_positions = 0;
     sequence->n_prompt = sequence->n_tokens = n;
     if (request->is_score) {
-        /* Row i tells of token i + 1, so the last token needs no row; a single one is run for form.
-         */
+        /* Row i tells of token i + 1: the last needs no row, but one row at least is run. */
         sequence->n_rows = n_positions = n > 1 ? n - 1 : 1;
     } else {
         const int64_t room = limits->max_model_len - n;

@@ -261,7 +261,7 @@ static void test_top_p_at_its_border(void **state)
     static int32_t ids[64];
     (void)state;
     random_state[1] = 13;
-    for (int round = 0; round < 20000; round++) {
+    for (int round = 0; round < 6000; round++) {
         const int64_t V = 20 + random_word() % 44;
         const int k = 1 + (int)(random_word() % 6);
         choir_sampler *sampler = NULL;
@@ -282,6 +282,26 @@ static void test_top_p_at_its_border(void **state)
                          plain_pick(&s, logits, V, 0));
         choir_sampler_destroy(&sampler);
     }
+}
+
+static void test_many_unlikely_tokens_together(void **state)
+{
+    /* One at 0 and 2,999 at -9 that have a quarter of the weight: top_p has to go far down. */
+    static float logits[MOST];
+    choir_sampler *sampler = NULL;
+    int n_unlikely = 0;
+    (void)state;
+    for (int i = 0; i < MOST; i++)
+        logits[i] = i == 700 ? 0 : -9;
+    assert_int_equal(choir_sampler_create(MOST, kernels, &sampler), CHOIR_OK);
+    for (int round = 0; round < 200; round++) {
+        const choir_sampling s = {.temperature = 1, .top_p = 0.9f, .seed = (uint64_t)round};
+        const int32_t token = choir_sampler_pick(sampler, &s, logits, 0, 0);
+        assert_int_equal(token, plain_pick(&s, logits, MOST, 0));
+        n_unlikely += token != 700;
+    }
+    assert_in_range(n_unlikely, 20, 80);
+    choir_sampler_destroy(&sampler);
 }
 
 static void test_the_rarest_noise_wins(void **state)
@@ -417,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_noise_bounds),
         cmocka_unit_test(test_filters_equal_the_plain_rendering),
         cmocka_unit_test(test_top_p_at_its_border),
+        cmocka_unit_test(test_many_unlikely_tokens_together),
         cmocka_unit_test(test_the_rarest_noise_wins),
         cmocka_unit_test(test_ties_go_to_the_lower_id),
         cmocka_unit_test(test_draws_follow_the_softmax),

@@ -69,7 +69,7 @@ static void add_expected(fake_record *record, const choir_request *request, int3
     fake_record_token(record, &(choir_output_token){id, logprob, n_top, top});
 }
 
-/* What a score gives alone; *n_told tokens are told before a row that is not finite. */
+/* What a score gives alone: up to the first row that is not finite. */
 static void expect_score(const choir_request *request, fake_record *record)
 {
     float logits[FAKE_V], lse;
