@@ -19,9 +19,14 @@
 #include <unistd.h>
 #include <zmq.h>
 
+enum { SOCKET_PATH_BYTES = sizeof((struct sockaddr_un *)0)->sun_path };
+
 struct choir_socket {
     void *zmq;
-    choir_socket_kind kind;
+    bool is_bound;
+    char path[SOCKET_PATH_BYTES]; /* of a bound ipc socket, "" if it is none, */
+    dev_t device;                 /* and which file that is */
+    ino_t inode;
 };
 
 struct choir_message {
@@ -96,7 +101,7 @@ choir_status choir_socket_create(choir_socket_kind kind, size_t max_part_bytes,
         *socket = NULL;
         return status;
     }
-    (*socket)->kind = kind;
+
     (*socket)->zmq = zmq_socket(context, types[kind]);
     if ((*socket)->zmq && configure((*socket)->zmq, kind, max_part_bytes))
         return CHOIR_OK;
@@ -105,10 +110,30 @@ choir_status choir_socket_create(choir_socket_kind kind, size_t max_part_bytes,
     return status;
 }
 
+/* libzmq leaves it lying. A later socket of the same name is not ours to remove. */
+static void remove_socket_file(const choir_socket *socket)
+{
+    struct stat info;
+    if (socket->path[0] && lstat(socket->path, &info) == 0 && info.st_dev == socket->device &&
+        info.st_ino == socket->inode)
+        unlink(socket->path);
+}
+
+static void unbind(void *zmq)
+{
+    char endpoint[512];
+    size_t size = sizeof endpoint;
+    if (zmq_getsockopt(zmq, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0)
+        zmq_unbind(zmq, endpoint);
+}
+
 void choir_socket_destroy(choir_socket **socket)
 {
     if (!*socket)
         return;
+    remove_socket_file(*socket);
+    if ((*socket)->is_bound) /* at once, while closing takes its time: the name can be used again */
+        unbind((*socket)->zmq);
     if ((*socket)->zmq)
         zmq_close((*socket)->zmq);
     context_release();
@@ -121,14 +146,14 @@ static choir_status check_path_is_free(const char *path)
 {
     struct stat info;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (lstat(path, &info) != 0)
-        return CHOIR_OK;
-    if (!S_ISSOCK(info.st_mode))
-        return choir_fail(CHOIR_EUSAGE, "ipc://%s: there is a file that is not a socket", path);
     const size_t length = strlen(path);
     if (length >= sizeof address.sun_path)
         return choir_fail(CHOIR_EUSAGE, "ipc://%s: path over %zu bytes", path,
                           sizeof address.sun_path - 1);
+    if (lstat(path, &info) != 0)
+        return CHOIR_OK;
+    if (!S_ISSOCK(info.st_mode))
+        return choir_fail(CHOIR_EUSAGE, "ipc://%s: there is a file that is not a socket", path);
     memcpy(address.sun_path, path, length + 1);
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -141,11 +166,16 @@ static choir_status check_path_is_free(const char *path)
                : CHOIR_OK;
 }
 
-static choir_status close_to_others(const char *path)
+/* Closes the file to others and remembers it. Its path fits, or it would not have been bound. */
+static choir_status own_socket_file(choir_socket *socket, const char *path)
 {
-    if (chmod(path, 0600) == 0)
-        return CHOIR_OK;
-    return choir_fail(CHOIR_EIO, "ipc://%s: %s", path, strerror(errno));
+    struct stat info;
+    if (chmod(path, 0600) != 0 || lstat(path, &info) != 0)
+        return choir_fail(CHOIR_EIO, "ipc://%s: %s", path, strerror(errno));
+    memcpy(socket->path, path, strlen(path) + 1);
+    socket->device = info.st_dev;
+    socket->inode = info.st_ino;
+    return CHOIR_OK;
 }
 
 choir_status choir_socket_bind(choir_socket *socket, const char *endpoint)
@@ -156,8 +186,9 @@ choir_status choir_socket_bind(choir_socket *socket, const char *endpoint)
         if (status != CHOIR_OK)
             return status;
     }
-    if (zmq_bind(socket->zmq, endpoint) == 0)
-        return is_ipc ? close_to_others(endpoint + 6) : CHOIR_OK;
+    socket->is_bound = zmq_bind(socket->zmq, endpoint) == 0;
+    if (socket->is_bound)
+        return is_ipc ? own_socket_file(socket, endpoint + 6) : CHOIR_OK;
     if (zmq_errno() == EADDRINUSE)
         return choir_fail(CHOIR_EUNAVAILABLE, "%s: another process listens there", endpoint);
     return choir_fail(CHOIR_EIO, "%s: cannot listen: %s", endpoint, zmq_strerror(zmq_errno()));
