@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,19 @@ static choir_status measure(const choir_cursor *cursor, choir_gguf_tensor *tenso
     return CHOIR_OK;
 }
 
+static choir_status refuse_type(const choir_cursor *cursor, const choir_gguf_tensor *tensor,
+                                uint32_t type)
+{
+    char served[256] = "";
+    int n_types;
+    const choir_type_info *types = choir_type_all(&n_types);
+    for (int i = 0, n = 0; i < n_types && n < (int)sizeof served; i++)
+        n += snprintf(served + n, sizeof served - (size_t)n, " %s", types[i].name);
+    return choir_fail(CHOIR_EUNSUPPORTED,
+                      "%s: tensor %s has type %" PRIu32 ", which is not served; these are:%s",
+                      cursor->label, tensor->name, type, served);
+}
+
 /* One description; the offset is still the file's, from the data's begin. */
 static choir_status read_tensor(choir_cursor *cursor, choir_gguf_tensor *tensor)
 {
@@ -149,9 +163,7 @@ static choir_status read_tensor(choir_cursor *cursor, choir_gguf_tensor *tensor)
     if (status == CHOIR_OK)
         status = choir_cursor_u32(cursor, "a tensor's type", &type);
     if (status == CHOIR_OK && !choir_type_find(type))
-        status = choir_fail(CHOIR_EUNSUPPORTED,
-                            "%s: tensor %s has type %" PRIu32 ", which is not served",
-                            cursor->label, tensor->name, type);
+        status = refuse_type(cursor, tensor, type);
     if (status != CHOIR_OK)
         return status;
     tensor->type = (choir_type)type;
