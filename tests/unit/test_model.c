@@ -456,33 +456,6 @@ static void paths_that_are_no_files(void **state)
     assert_null(model);
 }
 
-/* The bytes of the maker are part of benchmarks and golden results: they never change. */
-static void the_maker_gives_the_same_bytes_everywhere(void **state)
-{
-    (void)state;
-    static const char expected[] =
-        "b3844f262166d47ab4fbb17078613b19507fc854c8d44fca0fc6e1f869ac3434";
-    static const choir_type types[] = {CHOIR_F32,  CHOIR_F16,  CHOIR_BF16, CHOIR_Q4_0,
-                                       CHOIR_Q4_1, CHOIR_Q8_0, CHOIR_Q4_K, CHOIR_Q6_K};
-    choir_sha256 hash;
-    choir_sha256_init(&hash);
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        fixture f = open_mini(types[i], true, true);
-        const size_t size = choir_model_file_bytes(f.model);
-        uint8_t *bytes = malloc(size);
-        assert_non_null(bytes);
-        assert_int_equal(pread(f.file.file, bytes, size, 0), size);
-        choir_sha256_update(&hash, bytes, size);
-        free(bytes);
-        close_mini(&f);
-    }
-    uint8_t digest[CHOIR_SHA256_BYTES];
-    char text[CHOIR_SHA256_HEX];
-    choir_sha256_final(&hash, digest);
-    choir_sha256_hex(digest, text);
-    assert_string_equal(text, expected);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,7 +476,6 @@ int main(void)
         cmocka_unit_test(the_default_model),
         cmocka_unit_test(a_header_of_70_billion_parameters),
         cmocka_unit_test(paths_that_are_no_files),
-        cmocka_unit_test(the_maker_gives_the_same_bytes_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
