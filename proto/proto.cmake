@@ -17,3 +17,11 @@ get_target_property(kind choir_proto TYPE)
 if(NOT kind STREQUAL INTERFACE_LIBRARY)
     target_sources(choir_proto PRIVATE ${proto_sources})
 endif()
+
+# client_pb2.py for client/python, in build/python.
+set(python ${CMAKE_BINARY_DIR}/python)
+file(MAKE_DIRECTORY ${python})
+add_custom_command(OUTPUT ${python}/client_pb2.py
+    COMMAND protoc --python_out=${python} --proto_path=${CMAKE_SOURCE_DIR}/proto client.proto
+    DEPENDS ${CMAKE_SOURCE_DIR}/proto/client.proto)
+add_custom_target(choir_python ALL DEPENDS ${python}/client_pb2.py)
