@@ -209,7 +209,7 @@ static choir_status encode_split(encoding *encoded, const char *text, size_t len
         at += choir_vocabulary_length(vocabulary, id);
         start = at;
     }
-    return encode_text(encoded, text + start, length - start);
+    return start < length ? encode_text(encoded, text + start, length - start) : CHOIR_OK;
 }
 
 choir_status choir_tokenizer_encode(const choir_tokenizer *tokenizer, const char *text,

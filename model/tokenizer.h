@@ -30,8 +30,8 @@ choir_status choir_tokenizer_create(const choir_gguf *gguf,
 void choir_tokenizer_destroy(choir_tokenizer **tokenizer);
 
 /*
- * The ids of text[0..length); *ids is for free(), never NULL on success, and *n_ids may be 0. Adds
- * no bos token.
+ * The ids of text[0..length), which may be NULL if empty; *ids is for free(), never NULL on
+ * success, and *n_ids may be 0. Adds no bos token.
  *
  * Control words such as <|im_end|> become their control tokens only if `with_control`; text of
  * users is encoded without, and then no bytes whatever give a control token.
