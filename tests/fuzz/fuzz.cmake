@@ -22,3 +22,4 @@ function(choir_fuzz stem)
 endfunction()
 
 choir_fuzz(gguf choir_model choir_kernels choir_common)
+choir_fuzz(tokenizer choir_fixtures choir_model choir_kernels choir_common)
