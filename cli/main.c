@@ -21,6 +21,10 @@ static choir_status run_help(int argc, char **argv);
 
 static const verb verbs[] = {
     {"serve", "runs a service in the foreground", choir_verb_serve},
+    {"generate", "continues a prompt; text streams as it comes", choir_verb_generate},
+    {"chat", "answers a question, or talks", choir_verb_chat},
+    {"score", "tells the log-probability of each token of a text", choir_verb_score},
+    {"eval", "measures the perplexity of a text", choir_verb_eval},
     {"tokenize", "prints the token ids of a text", choir_verb_tokenize},
     {"detokenize", "prints the text of token ids", choir_verb_detokenize},
     {"inspect", "shows a model file's parameters and tensors", choir_verb_inspect},

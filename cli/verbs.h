@@ -9,6 +9,10 @@
 #include "common/status.h"
 
 choir_status choir_verb_serve(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_generate(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_chat(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_score(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_eval(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_tokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_detokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_inspect(int argc, char **argv) CHOIR_MUST_CHECK;

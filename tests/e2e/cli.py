@@ -2,8 +2,10 @@
 """What the tests of `choir` verbs have in common: running it, checking what came."""
 import json
 import os
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 BUILD = os.environ["CHOIR_BUILD"]
@@ -84,3 +86,53 @@ def check_nothing_left(before):
         time.sleep(0.05)
     left = child_processes() - before
     check(not left, f"still running: {sorted(left)}")
+
+
+def check_logprob(token, n_top, what):
+    """One entry of the stable form of log-probabilities."""
+    equal(list(token), ["token_id", "logprob", "logprob_bits", "top"], what)
+    bits = struct.pack(">f", token["logprob"]).hex()
+    equal(token["logprob_bits"], bits, f"{what}: bits of {token['logprob']}")
+    check(token["logprob"] <= 0, f"{what}: logprob {token['logprob']}")
+    equal(len(token["top"]), n_top, f"{what}: alternatives")
+    for other in token["top"]:
+        equal(list(other), ["token_id", "logprob"], what)
+    logprobs = [other["logprob"] for other in token["top"]]
+    equal(logprobs, sorted(logprobs, reverse=True), f"{what}: likeliest first")
+
+
+class Service:
+    """`choir serve` on the default model as long as the block; flags says how to reach it."""
+
+    def __init__(self, *args):
+        self.args = args
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        connection_file = os.path.join(self.folder.name, "choir.json")
+        self.flags = ("--connection-file", connection_file)
+        self.output = open(os.path.join(self.folder.name, "output"), "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [CHOIR, "serve", "--model", MODEL, *self.flags, "--listen",
+             f"ipc://{self.folder.name}/clients", *map(str, self.args)],
+            stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 120
+        while "READY in " not in self.said():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                fail(f"choir serve {self.args} is not ready, exit {self.process.poll()}: {self.said()}")
+            time.sleep(0.02)
+        return self
+
+    def said(self):
+        self.output.flush()
+        with open(self.output.name, encoding="utf-8") as file:
+            return file.read()
+
+    def __exit__(self, kind, value, trace):
+        self.process.terminate()
+        code = self.process.wait(timeout=60)
+        if kind is None:
+            equal(code, OK, f"exit code of choir serve, which said: {self.said()}")
+        self.output.close()
+        self.folder.cleanup()

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/interrupt.h"
+
+#include <signal.h>
+#include <string.h>
+
+static volatile sig_atomic_t n_interrupts;
+static volatile sig_atomic_t is_terminated;
+
+static void on_signal(int number)
+{
+    if (number == SIGTERM)
+        is_terminated = 1;
+    n_interrupts = n_interrupts + 1;
+}
+
+void choir_interrupt_install(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal; /* without SA_RESTART: a read of the terminal returns */
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+int choir_interrupt_count(void)
+{
+    return n_interrupts;
+}
+
+void choir_interrupt_clear(void)
+{
+    n_interrupts = 0;
+}
+
+bool choir_interrupt_is_final(void)
+{
+    return is_terminated != 0;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ctrl-C and SIGTERM for verbs that wait for something: the signals are counted, blocking calls
+ * return with EINTR, and the verb looks here.
+ */
+#ifndef CHOIR_CLI_INTERRUPT_H
+#define CHOIR_CLI_INTERRUPT_H
+
+#include <stdbool.h>
+
+/* From now on the signals are counted instead of ending the process. */
+void choir_interrupt_install(void);
+/* Interrupts since the last clear. */
+int choir_interrupt_count(void);
+void choir_interrupt_clear(void);
+/* Whether SIGTERM came (never cleared): everything is to end, not only what runs just now. */
+bool choir_interrupt_is_final(void);
+
+#endif
