@@ -38,7 +38,8 @@ choir_status choir_generation_run(choir_contact *contact, const choir_generate_r
         if (status == CHOIR_OK)
             status = choir_reply_add(answer, &event);
     }
-    if (is_streamed && (answer->text_length > 0 || status == CHOIR_OK)) {
+    if (is_streamed &&
+        (answer->text_length > 0 || (answer->is_finished && answer->status == CHOIR_OK))) {
         const choir_status end = end_line(answer);
         status = status == CHOIR_OK ? end : status;
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/interrupt.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
@@ -31,6 +33,21 @@ int choir_interrupt_count(void)
 void choir_interrupt_clear(void)
 {
     n_interrupts = 0;
+}
+
+/* The signals are blocked but while ppoll waits, so none can come between a look and the wait. */
+bool choir_interrupt_wait_input(int descriptor)
+{
+    struct pollfd input = {.fd = descriptor, .events = POLLIN};
+    sigset_t blocked, before;
+    (void)sigemptyset(&blocked);
+    (void)sigaddset(&blocked, SIGINT);
+    (void)sigaddset(&blocked, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &blocked, &before);
+    while (n_interrupts == 0 && ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR)
+        ;
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return n_interrupts == 0;
 }
 
 bool choir_interrupt_is_final(void)

@@ -13,6 +13,8 @@ void choir_interrupt_install(void);
 /* Interrupts since the last clear. */
 int choir_interrupt_count(void);
 void choir_interrupt_clear(void);
+/* Waits for input at a descriptor: false where an interrupt came, also before the call. */
+bool choir_interrupt_wait_input(int descriptor);
 /* Whether SIGTERM came (never cleared): everything is to end, not only what runs just now. */
 bool choir_interrupt_is_final(void);
 

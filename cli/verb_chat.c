@@ -13,7 +13,6 @@
 #include "cli/reply.h"
 #include "cli/verbs.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -138,25 +137,32 @@ static bool is_survivable(const chat_state *chat, choir_status status)
     return chat->is_interactive && status == CHOIR_EINVALID;
 }
 
+/* Shows the prompt until a person has typed a line, or wants to end. */
+static bool wait_for_person(void)
+{
+    do {
+        choir_interrupt_clear();
+        if (choir_print_text("> ", 2) != CHOIR_OK)
+            return false;
+        if (choir_interrupt_wait_input(STDIN_FILENO))
+            return true;
+        (void)fputs("\n(Ctrl-D ends)\n", stderr);
+    } while (!choir_interrupt_is_final());
+    return false;
+}
+
 /* The next line without its newline; false at the end of the input. */
 static bool read_line(const chat_state *chat, char **line, size_t *capacity, size_t *length)
 {
-    for (;;) {
-        if (chat->is_interactive && choir_print_text("> ", 2) != CHOIR_OK)
-            return false;
-        choir_interrupt_clear();
-        errno = 0;
-        const ssize_t n = getline(line, capacity, stdin);
-        if (n >= 0) {
-            *length = n > 0 && (*line)[n - 1] == '\n' ? (size_t)n - 1 : (size_t)n;
-            (*line)[*length] = '\0';
-            return true;
-        }
-        if (errno != EINTR || choir_interrupt_is_final() || !chat->is_interactive)
-            return false;
-        clearerr(stdin);
-        (void)fputs("\n(Ctrl-D ends)\n", stderr);
-    }
+    if (chat->is_interactive && !wait_for_person())
+        return false;
+    choir_interrupt_clear();
+    const ssize_t n = getline(line, capacity, stdin);
+    if (n < 0)
+        return false;
+    *length = n > 0 && (*line)[n - 1] == '\n' ? (size_t)n - 1 : (size_t)n;
+    (*line)[*length] = '\0';
+    return true;
 }
 
 static choir_status converse(chat_state *chat)

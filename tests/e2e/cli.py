@@ -74,7 +74,7 @@ def child_processes():
                 command = file.read()
         except OSError:
             continue
-        if fields[0] != "Z" and BUILD.encode() in command and int(entry) != os.getpid():
+        if fields[0] != "Z" and (BUILD + "/").encode() in command and int(entry) != os.getpid():
             found.add(int(entry))
     return found
 

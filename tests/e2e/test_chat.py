@@ -111,6 +111,7 @@ with cli.Service("-n", 1) as service:
     terminal.wait_for("> ")
     terminal.type("And now?\n")
     terminal.wait_for("\n")
+    terminal.wait_for_more(5)
     terminal.type("\x03")
     terminal.wait_for("(interrupted)")
     terminal.wait_for("> ")

@@ -92,7 +92,7 @@ with cli.Service("-n", 1) as service:
     cli.check(start and rest.endswith(b"\n"), "the partial answer ends its line")
 
     # What the service refuses.
-    cli.refuse(cli.EINVALID, "49152", "generate", *S, "--ids", "1,49152")
+    cli.refuse(cli.EINVALID, "outside of the vocabulary", "generate", *S, "--ids", "1,49152")
     cli.refuse(cli.EINVALID, "", "generate", *S, "--max-tokens", 3, "")
     cli.refuse(cli.EUSAGE, "is for a private service", "generate", *S, "-n", 2, PROMPT)
     cli.refuse(cli.EUSAGE, "--connection-file: give one", "generate", *S, "--model", cli.MODEL, PROMPT)

@@ -46,7 +46,7 @@ with cli.Service("-n", 2) as service:
     cli.equal([token["logprob"] for token in scored[2]["tokens"]], [None], "one token")
     table = cli.succeed("score", *S, PROMPT)
     cli.check(found["tokens"][1]["logprob_bits"] in table, f"score for people: {table}")
-    cli.refuse(cli.EINVALID, "49152", "score", *S, "--ids", "1,49152")
+    cli.refuse(cli.EINVALID, "outside of the vocabulary", "score", *S, "--ids", "1,49152")
     cli.refuse(cli.EUSAGE, "--ids and a text", "score", *S, "--ids", "1", "text")
 
     # Perplexity: the definition over windows, then the reference.
