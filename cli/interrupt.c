@@ -11,7 +11,7 @@ static volatile sig_atomic_t is_terminated;
 
 static void on_signal(int number)
 {
-    if (number == SIGTERM)
+    if (number != SIGINT)
         is_terminated = 1;
     n_interrupts = n_interrupts + 1;
 }
@@ -23,6 +23,7 @@ void choir_interrupt_install(void)
     action.sa_handler = on_signal; /* without SA_RESTART: a read of the terminal returns */
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
 }
 
 int choir_interrupt_count(void)
@@ -43,6 +44,7 @@ bool choir_interrupt_wait_input(int descriptor)
     (void)sigemptyset(&blocked);
     (void)sigaddset(&blocked, SIGINT);
     (void)sigaddset(&blocked, SIGTERM);
+    (void)sigaddset(&blocked, SIGHUP);
     (void)sigprocmask(SIG_BLOCK, &blocked, &before);
     while (n_interrupts == 0 && ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR)
         ;
