@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ctrl-C, SIGTERM and SIGHUP for verbs that wait for something: the signals are counted, blocking calls
- * return with EINTR, and the verb looks here.
+ * Ctrl-C, SIGTERM and SIGHUP for verbs that wait for something: the signals are counted, blocking
+ * calls return with EINTR, and the verb looks here.
  */
 #ifndef CHOIR_CLI_INTERRUPT_H
 #define CHOIR_CLI_INTERRUPT_H
@@ -15,7 +15,8 @@ int choir_interrupt_count(void);
 void choir_interrupt_clear(void);
 /* Waits for input at a descriptor: false where an interrupt came, also before the call. */
 bool choir_interrupt_wait_input(int descriptor);
-/* Whether SIGTERM or SIGHUP came (never cleared): everything is to end, not only what runs just now. */
+/* Whether SIGTERM or SIGHUP came (never cleared): everything is to end, not only what runs just
+ * now. */
 bool choir_interrupt_is_final(void);
 
 #endif
