@@ -304,6 +304,14 @@ void choir_model_identity(const choir_model *model, uint8_t digest[CHOIR_SHA256_
     choir_sha256_final(&hash, digest);
 }
 
+void choir_model_hash(const choir_model *model, uint8_t digest[CHOIR_SHA256_BYTES])
+{
+    choir_sha256 hash;
+    choir_sha256_init(&hash);
+    choir_sha256_update(&hash, model->bytes, model->n_bytes);
+    choir_sha256_final(&hash, digest);
+}
+
 choir_status choir_model_check_unchanged(const choir_model *model)
 {
     const struct stat *then = &model->opened;

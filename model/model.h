@@ -109,6 +109,8 @@ const uint8_t *choir_model_data(const choir_model *model, const choir_gguf_tenso
  * same on every node that sees the same file.
  */
 void choir_model_identity(const choir_model *model, uint8_t digest[CHOIR_SHA256_BYTES]);
+/* SHA-256 of the whole file: reads all of it, for `--verify`. */
+void choir_model_hash(const choir_model *model, uint8_t digest[CHOIR_SHA256_BYTES]);
 
 /*
  * EFILECHANGED where the open file has another size or modification time than when it was opened,

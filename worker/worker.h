@@ -31,7 +31,7 @@ typedef struct choir_worker_options {
     int64_t max_model_len;          /* 0: what the model was made for, less where memory is short */
     int64_t max_num_seqs;           /* > 0 */
     int64_t max_num_batched_tokens; /* > 0 */
-    bool is_verified;               /* check every block of the weights first */
+    bool is_verified;               /* hash the whole file, check every block of the weights */
 } choir_worker_options;
 
 typedef struct choir_worker choir_worker;
