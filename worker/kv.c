@@ -33,6 +33,14 @@ choir_status choir_kv_create(const choir_kv_shape *shape, choir_kv **result)
     choir_status status = choir_alloc(1, sizeof *kv, (void **)&kv);
     if (status != CHOIR_OK)
         goto done;
+    if ((shape->key_type == CHOIR_CACHE_Q8_0 || shape->value_type == CHOIR_CACHE_Q8_0) &&
+        shape->head_size % CHOIR_BLOCK_COLUMNS != 0) {
+        status = choir_fail(CHOIR_EUNSUPPORTED,
+                            "cache type q8_0 needs heads of a multiple of 32 elements, this model "
+                            "has %lld: use f16",
+                            (long long)shape->head_size);
+        goto done;
+    }
     kv->shape = *shape;
     kv->key_bytes = choir_kv_page_bytes(shape->key_type, shape->head_size);
     kv->value_bytes = choir_kv_page_bytes(shape->value_type, shape->head_size);

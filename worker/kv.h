@@ -22,6 +22,7 @@ typedef struct choir_kv_shape {
 
 typedef struct choir_kv choir_kv;
 
+/* EUNSUPPORTED: q8_0 with a head size that is no multiple of 32. */
 choir_status choir_kv_create(const choir_kv_shape *shape, choir_kv **result) CHOIR_MUST_CHECK;
 void choir_kv_destroy(choir_kv **kv);
 const choir_kv_shape *choir_kv_shape_of(const choir_kv *kv);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/team.h"
 
+#include <fenv.h>
 #include <omp.h>
+#include <string.h>
 
 choir_team choir_team_here(void)
 {
@@ -12,4 +14,31 @@ choir_range choir_team_share(const choir_team *team, int64_t n)
 {
     return (choir_range){n * team->thread / team->n_threads,
                          n * (team->thread + 1) / team->n_threads};
+}
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+choir_status choir_team_check_rounding(int n_threads)
+{
+    int n_rounding = 0, n_flushing = 0;
+#pragma omp parallel num_threads(n_threads) reduction(+ : n_rounding, n_flushing)
+    {
+        /* Volatile, so that the processor multiplies and not the compiler. */
+        volatile float least = 0x1p-149f, normal = 0x1p-126f, two = 2.0f, half = 0.5f;
+        volatile float doubled = least * two, halved = normal * half;
+        n_rounding += fegetround() != FE_TONEAREST;
+        /* By the bits: where subnormals count as zero, they do so in comparisons too. */
+        n_flushing += bits_of(doubled) != 2 || bits_of(halved) != 0x400000;
+    }
+    if (n_rounding + n_flushing == 0)
+        return CHOIR_OK;
+    return choir_fail(CHOIR_EUNSUPPORTED,
+                      "of %d threads %d do not round to nearest and %d flush subnormals to zero: "
+                      "a library in this process was built with fast-math",
+                      n_threads, n_rounding, n_flushing);
 }

@@ -3,6 +3,7 @@
 #ifndef CHOIR_WORKER_TEAM_H
 #define CHOIR_WORKER_TEAM_H
 
+#include "common/status.h"
 #include "model/partition.h"
 
 typedef struct choir_team {
@@ -13,5 +14,11 @@ typedef struct choir_team {
 choir_team choir_team_here(void);
 /* This thread's part of n things: as even as can be, ascending by thread. */
 choir_range choir_team_share(const choir_team *team, int64_t n);
+
+/*
+ * Whether n_threads threads round to nearest and keep subnormals, as docs/numerics.md demands: a
+ * library built with fast-math may have switched that off. EUNSUPPORTED naming what is wrong.
+ */
+choir_status choir_team_check_rounding(int n_threads) CHOIR_MUST_CHECK;
 
 #endif

@@ -13,6 +13,7 @@
 #include "worker/probe.h"
 #include "worker/results.h"
 #include "worker/rotary.h"
+#include "worker/team.h"
 #include "worker/weights.h"
 
 #include <assert.h>
@@ -66,7 +67,9 @@ static bool is_lead(const choir_worker *w)
 
 static choir_status open_model(choir_worker *w)
 {
-    choir_status status = choir_model_open(w->options.model_path, &w->model);
+    choir_status status = choir_team_check_rounding(w->options.n_threads);
+    if (status == CHOIR_OK)
+        status = choir_model_open(w->options.model_path, &w->model);
     if (status == CHOIR_OK && w->options.is_verified)
         status = choir_model_verify(w->model);
     return status;
