@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/team.h"
+
+#include <fenv.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
+
+static void shares_cover_everything_once(void **state)
+{
+    (void)state;
+    for (int n_threads = 1; n_threads <= 9; n_threads++)
+        for (int64_t n = 0; n <= 40; n++) {
+            int64_t next = 0;
+            for (int thread = 0; thread < n_threads; thread++) {
+                const choir_team team = {thread, n_threads};
+                const choir_range share = choir_team_share(&team, n);
+                assert_int_equal(share.begin, next);
+                assert_in_range(share.end - share.begin, n / n_threads, n / n_threads + 1);
+                next = share.end;
+            }
+            assert_int_equal(next, n);
+        }
+}
+
+static void threads_that_round_otherwise_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(choir_team_check_rounding(2), CHOIR_OK);
+    fesetround(FE_UPWARD);
+    const choir_status upward = choir_team_check_rounding(2);
+    fesetround(FE_TONEAREST);
+    assert_int_equal(upward, CHOIR_EUNSUPPORTED);
+#ifdef __SSE__
+    const unsigned control = _mm_getcsr();
+    for (unsigned flag = 0x40; flag <= 0x8000; flag *= 0x200) { /* DAZ is bit 6, FTZ bit 15 */
+        _mm_setcsr(control | flag);
+        const choir_status flushing = choir_team_check_rounding(2);
+        _mm_setcsr(control);
+        assert_int_equal(flushing, CHOIR_EUNSUPPORTED);
+        assert_non_null(strstr(choir_error(), "1 flush subnormals"));
+    }
+#endif
+    assert_int_equal(choir_team_check_rounding(2), CHOIR_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shares_cover_everything_once),
+        cmocka_unit_test(threads_that_round_otherwise_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
