@@ -89,7 +89,7 @@ static void test_binding(void **state)
         char **argv = launch->argv;
         assert_int_equal(HAS(argv, "--bind-to", "core"), cases[i].is_bound);
         assert_int_equal(HAS(argv, "--oversubscribe", "--bind-to", "none"), !cases[i].is_bound);
-        assert_int_equal(HAS(argv, "--mca", "mpi_yield_when_idle", "1"), cases[i].is_crowded);
+        assert_true(HAS(argv, "--mca", "mpi_yield_when_idle", "1"));
         assert_int_equal(HAS(argv, "-x", "OMP_WAIT_POLICY=passive"), cases[i].is_crowded);
         choir_launch_destroy(&launch);
     }
