@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SILENCE_US = 15000000, SEND_US = 5000000, TURN_MS = 1000 };
+enum { SILENCE_US = 15000000, TURN_MS = 1000 };
 
 struct choir_session {
     choir_socket *sockets[2]; /* by choir_session_socket */
@@ -39,26 +39,17 @@ static choir_status connect_socket(choir_session *session, choir_session_socket 
     return status == CHOIR_OK ? choir_socket_connect(*socket, endpoint) : status;
 }
 
-/* The DEALER sends only when it is connected, which takes a moment. */
-static choir_status say_hello(choir_session *session, int64_t deadline_us)
+static choir_status say_hello(choir_session *session)
 {
     static char name[] = "choir " CHOIR_VERSION;
     Choir__Client__Hello hello = CHOIR__CLIENT__HELLO__INIT;
     Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
+    uint64_t seq;
     hello.protocol = CHOIR_PROTOCOL;
     hello.client = name;
-    message.seq = ++session->seq;
     message.body_case = CHOIR__CLIENT__CLIENT_MESSAGE__BODY_HELLO;
     message.hello = &hello;
-    while (choir_envelope_send(session->sockets[CHOIR_SESSION_REQUEST], NULL, &message.base) !=
-           CHOIR_DELIVERED) {
-        if (choir_clock_us() > deadline_us)
-            return choir_fail(CHOIR_EUNAVAILABLE,
-                              "no service answers at %s; start one with choir serve",
-                              session->endpoint);
-        choir_clock_sleep_us(1000);
-    }
-    return CHOIR_OK;
+    return choir_session_send(session, CHOIR_SESSION_REQUEST, &message, &seq);
 }
 
 static choir_status await_welcome(choir_session *session, int64_t deadline_us)
@@ -68,7 +59,9 @@ static choir_status await_welcome(choir_session *session, int64_t deadline_us)
     while (status == CHOIR_OK && !message) {
         const int64_t left_us = deadline_us - choir_clock_us();
         if (left_us <= 0)
-            return choir_fail(CHOIR_EUNAVAILABLE, "no service answers at %s", session->endpoint);
+            return choir_fail(CHOIR_EUNAVAILABLE,
+                              "no service answers at %s; start one with choir serve",
+                              session->endpoint);
         status = choir_session_receive(session, CHOIR_SESSION_REQUEST, (int)(left_us / 1000) + 1,
                                        &message);
     }
@@ -106,7 +99,7 @@ choir_status choir_session_open(const char *endpoint, const char *control_endpoi
         status = connect_socket(*session, CHOIR_SESSION_CONTROL,
                                 control_endpoint ? control_endpoint : control);
     if (status == CHOIR_OK)
-        status = say_hello(*session, deadline_us);
+        status = say_hello(*session);
     if (status == CHOIR_OK)
         status = await_welcome(*session, deadline_us);
     if (status != CHOIR_OK)
@@ -134,15 +127,10 @@ const Choir__Client__Welcome *choir_session_welcome(const choir_session *session
 choir_status choir_session_send(choir_session *session, choir_session_socket where,
                                 Choir__Client__ClientMessage *message, uint64_t *seq)
 {
-    const int64_t deadline_us = choir_clock_us() + SEND_US;
     message->seq = *seq = ++session->seq;
-    while (choir_envelope_send(session->sockets[where], NULL, &message->base) != CHOIR_DELIVERED) {
-        /* The request socket was connected before; the control socket may still be on its way. */
-        if (where == CHOIR_SESSION_REQUEST || choir_clock_us() > deadline_us)
-            return fail_gone(session, "is gone");
-        choir_clock_sleep_us(1000);
-    }
-    return CHOIR_OK;
+    if (choir_envelope_send(session->sockets[where], NULL, &message->base) == CHOIR_DELIVERED)
+        return CHOIR_OK;
+    return choir_fail(CHOIR_ENOMEM, "no memory for a message");
 }
 
 static choir_status read_message(choir_session *session, Choir__Client__ServerMessage **message)

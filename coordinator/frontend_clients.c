@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+enum { RETRY_FIRST_US = 20000, RETRY_LAST_US = 1000000 };
+
 struct choir_backlog {
     choir_backlog *next;
     uint8_t *bytes; /* a packed ServerMessage */
@@ -104,16 +106,29 @@ static bool deliver(choir_clients *clients, choir_peer *peer, choir_part envelop
 {
     const choir_part id = {peer->id, peer->id_length};
     const choir_delivery delivery = choir_envelope_send_packed(clients->socket, &id, envelope);
-    if (delivery == CHOIR_DELIVERED)
+    if (delivery == CHOIR_DELIVERED) {
         peer->sent_us = now_us;
+        peer->retry_gap_us = 0;
+    }
+    if (delivery == CHOIR_FULL) {
+        peer->retry_gap_us = peer->retry_gap_us == 0                  ? RETRY_FIRST_US
+                             : peer->retry_gap_us < RETRY_LAST_US / 2 ? 2 * peer->retry_gap_us
+                                                                      : RETRY_LAST_US;
+        peer->retry_us = now_us + peer->retry_gap_us;
+    }
     if (delivery == CHOIR_GONE)
         peer->is_gone = true;
     return delivery == CHOIR_DELIVERED;
 }
 
+bool choir_clients_may_try(const choir_peer *peer, int64_t now_us)
+{
+    return peer->retry_gap_us == 0 || now_us >= peer->retry_us;
+}
+
 bool choir_clients_flush(choir_clients *clients, choir_peer *peer, int64_t now_us)
 {
-    while (peer->first && !peer->is_gone &&
+    while (peer->first && !peer->is_gone && choir_clients_may_try(peer, now_us) &&
            deliver(clients, peer, (choir_part){peer->first->bytes, peer->first->length}, now_us))
         drop_first(peer);
     return !peer->first && !peer->is_gone;
@@ -149,7 +164,7 @@ void choir_clients_send(choir_clients *clients, choir_peer *peer,
         peer->is_gone = true; /* an answer is lost: better no stream than one with a hole */
         return;
     }
-    if (choir_clients_flush(clients, peer, now_us) &&
+    if (choir_clients_flush(clients, peer, now_us) && choir_clients_may_try(peer, now_us) &&
         deliver(clients, peer, (choir_part){bytes, length}, now_us))
         free(bytes);
     else if (!keep(peer, bytes, length))
@@ -161,7 +176,7 @@ bool choir_clients_try(choir_clients *clients, choir_peer *peer,
 {
     uint8_t *bytes;
     size_t length;
-    if (!choir_clients_flush(clients, peer, now_us) ||
+    if (!choir_clients_may_try(peer, now_us) || !choir_clients_flush(clients, peer, now_us) ||
         choir_wire_pack(&message->base, 0, &bytes, &length) != CHOIR_OK)
         return false;
     const bool is_sent = deliver(clients, peer, (choir_part){bytes, length}, now_us);

@@ -33,6 +33,8 @@ typedef struct choir_peer {
     size_t id_length;
     uint8_t session[CHOIR_SESSION_BYTES];
     int64_t heard_us, sent_us;
+    int64_t retry_us;        /* when its queue was full: not to be tried again before, */
+    int64_t retry_gap_us;    /* and how long the next pause will be */
     choir_request *requests; /* its open ones */
     size_t n_requests;
     size_t n_score_entries; /* log-probabilities that its open Scores will have */
@@ -64,6 +66,11 @@ void choir_clients_remove_all(choir_clients *clients);
 /* Sends, or puts it into the backlog. */
 void choir_clients_send(choir_clients *clients, choir_peer *peer,
                         const Choir__Client__ServerMessage *message, int64_t now_us);
+/*
+ * Whether it makes sense to send now: a client whose queue was full is tried after pauses from 20
+ * ms, doubling up to 1 s, since each attempt costs packing what waits.
+ */
+bool choir_clients_may_try(const choir_peer *peer, int64_t now_us);
 /* Sends only if nothing has to wait; whether it was sent. */
 bool choir_clients_try(choir_clients *clients, choir_peer *peer,
                        const Choir__Client__ServerMessage *message,

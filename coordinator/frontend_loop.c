@@ -352,13 +352,14 @@ static const char *request_id_of(const Choir__Client__ClientMessage *message)
 }
 
 /* An error to somebody who is no client (yet); at most so many. */
-static void reply_to_stranger(loop_state *loop, choir_part id, uint64_t seq, choir_error_kind kind)
+static void reply_to_stranger(loop_state *loop, choir_part id, uint64_t seq, choir_error_kind kind,
+                              const char *field)
 {
     choir_error_text text;
     Choir__Client__ServerMessage message = CHOIR__CLIENT__SERVER_MESSAGE__INIT;
     if (!choir_error_budget_take(&loop->budget, loop->now_us))
         return;
-    choir_error_fill(&text, kind, "", "", "");
+    choir_error_fill(&text, kind, "", field, "");
     message.seq = seq;
     message.body_case = CHOIR__CLIENT__SERVER_MESSAGE__BODY_ERROR;
     message.error = &text.error;
@@ -378,14 +379,14 @@ static void read_message(loop_state *loop, const choir_message *received)
     choir_envelope_read_client(frames + 1, n_parts - 1, &message, &kind, &field);
     loop->n_bad_frames += kind != CHOIR_ERROR_NONE;
     if (!message) {
-        reply_to_stranger(loop, frames[0], 0, kind);
+        reply_to_stranger(loop, frames[0], 0, kind, field);
         return;
     }
     choir_peer *peer = choir_clients_find(&loop->clients, frames[0]);
     if (!peer)
         peer = choir_clients_add(&loop->clients, frames[0], loop->now_us);
     if (!peer) {
-        reply_to_stranger(loop, frames[0], message->seq, CHOIR_ERROR_TOO_MANY_CLIENTS);
+        reply_to_stranger(loop, frames[0], message->seq, CHOIR_ERROR_TOO_MANY_CLIENTS, "");
     } else {
         peer->heard_us = loop->now_us;
         if (kind == CHOIR_ERROR_NONE)
@@ -413,7 +414,7 @@ static bool serve_peers(loop_state *loop)
         next = peer->next;
         if (peer->first)
             choir_clients_flush(&loop->clients, peer, loop->now_us);
-        if (peer->has_news && !peer->is_gone)
+        if (peer->has_news && !peer->is_gone && choir_clients_may_try(peer, loop->now_us))
             choir_frontend_deliver(&loop->requests, peer, loop->now_us);
         if (peer->is_gone) {
             choir_requests_abandon(&loop->requests, peer, loop->now_us);

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,6 +24,8 @@ enum { SOCKET_PATH_BYTES = sizeof((struct sockaddr_un *)0)->sun_path };
 
 struct choir_socket {
     void *zmq;
+    void *monitor; /* DEALER: tells of connections made and lost */
+    bool is_connected, is_inproc;
     bool is_bound;
     char path[SOCKET_PATH_BYTES]; /* of a bound ipc socket, "" if it is none, */
     dev_t device;                 /* and which file that is */
@@ -77,13 +80,29 @@ static bool configure(void *zmq, choir_socket_kind kind, size_t max_part_bytes)
         return ok && set_int(zmq, ZMQ_IMMEDIATE, 1) && set_int(zmq, ZMQ_SNDHWM, 4096) &&
                set_int(zmq, ZMQ_RCVHWM, 4096);
     ok = ok && set_int(zmq, ZMQ_HEARTBEAT_IVL, 2000) && set_int(zmq, ZMQ_HEARTBEAT_TIMEOUT, 6000) &&
-         set_int(zmq, ZMQ_HEARTBEAT_TTL, 6000) && set_int(zmq, ZMQ_IPV6, 1);
+         set_int(zmq, ZMQ_HEARTBEAT_TTL, 6000);
     if (kind == CHOIR_SOCKET_ROUTER)
         return ok && set_int(zmq, ZMQ_ROUTER_MANDATORY, 1) && set_int(zmq, ZMQ_RCVHWM, 16) &&
                set_int(zmq, ZMQ_SNDHWM, 256);
-    /* No limit on what a client sends: its library keeps to the service's. */
-    return ok && set_int(zmq, ZMQ_IMMEDIATE, 1) && set_int(zmq, ZMQ_RCVHWM, 256) &&
-           set_int(zmq, ZMQ_SNDHWM, 0);
+    /*
+     * A client's queues have no limit but what the service lets it ask for: a full one would hold
+     * up heartbeats, which come in order with messages. No ZMQ_IMMEDIATE here: with it,
+     * libzmq 4.3.4 drops a message half read when the connection is lost, and aborts at its next
+     * part.
+     */
+    return ok && set_int(zmq, ZMQ_RCVHWM, 0) && set_int(zmq, ZMQ_SNDHWM, 0);
+}
+
+/* A DEALER cannot tell by itself whether it is connected: it takes messages all the same. */
+static bool add_monitor(choir_socket *socket)
+{
+    char address[64];
+    snprintf(address, sizeof address, "inproc://choir-monitor-%p", socket->zmq);
+    socket->monitor = zmq_socket(context, ZMQ_PAIR);
+    return socket->monitor && set_int(socket->monitor, ZMQ_LINGER, 0) &&
+           zmq_socket_monitor(socket->zmq, address,
+                              ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) == 0 &&
+           zmq_connect(socket->monitor, address) == 0;
 }
 
 choir_status choir_socket_create(choir_socket_kind kind, size_t max_part_bytes,
@@ -101,9 +120,9 @@ choir_status choir_socket_create(choir_socket_kind kind, size_t max_part_bytes,
         *socket = NULL;
         return status;
     }
-
     (*socket)->zmq = zmq_socket(context, types[kind]);
-    if ((*socket)->zmq && configure((*socket)->zmq, kind, max_part_bytes))
+    if ((*socket)->zmq && configure((*socket)->zmq, kind, max_part_bytes) &&
+        (kind != CHOIR_SOCKET_DEALER || add_monitor(*socket)))
         return CHOIR_OK;
     status = choir_fail(CHOIR_ENOMEM, "ZeroMQ socket: %s", zmq_strerror(zmq_errno()));
     choir_socket_destroy(socket);
@@ -136,6 +155,8 @@ void choir_socket_destroy(choir_socket **socket)
         unbind((*socket)->zmq);
     if ((*socket)->zmq)
         zmq_close((*socket)->zmq);
+    if ((*socket)->monitor)
+        zmq_close((*socket)->monitor);
     context_release();
     free(*socket);
     *socket = NULL;
@@ -178,6 +199,12 @@ static choir_status own_socket_file(choir_socket *socket, const char *path)
     return CHOIR_OK;
 }
 
+/* Only where an address asks for it, since it turns 127.0.0.1 into an IPv6 address. */
+static bool allow_ipv6(choir_socket *socket, const char *endpoint)
+{
+    return !strchr(endpoint, '[') || set_int(socket->zmq, ZMQ_IPV6, 1);
+}
+
 choir_status choir_socket_bind(choir_socket *socket, const char *endpoint)
 {
     const bool is_ipc = strncmp(endpoint, "ipc://", 6) == 0;
@@ -186,7 +213,7 @@ choir_status choir_socket_bind(choir_socket *socket, const char *endpoint)
         if (status != CHOIR_OK)
             return status;
     }
-    socket->is_bound = zmq_bind(socket->zmq, endpoint) == 0;
+    socket->is_bound = allow_ipv6(socket, endpoint) && zmq_bind(socket->zmq, endpoint) == 0;
     if (socket->is_bound)
         return is_ipc ? own_socket_file(socket, endpoint + 6) : CHOIR_OK;
     if (zmq_errno() == EADDRINUSE)
@@ -211,15 +238,34 @@ choir_status choir_socket_bound(const choir_socket *socket, char *endpoint, size
 
 choir_status choir_socket_connect(choir_socket *socket, const char *endpoint)
 {
-    if (zmq_connect(socket->zmq, endpoint) == 0)
+    socket->is_inproc = strncmp(endpoint, "inproc://", 9) == 0;
+    if (allow_ipv6(socket, endpoint) && zmq_connect(socket->zmq, endpoint) == 0)
         return CHOIR_OK;
     return choir_fail(CHOIR_EIO, "%s: cannot connect: %s", endpoint, zmq_strerror(zmq_errno()));
 }
 
-bool choir_socket_is_up(const choir_socket *socket)
+/* Takes what the monitor has to tell: messages of two parts, the first beginning with the event. */
+static void read_monitor(choir_socket *socket)
+{
+    char address[64];
+    unsigned char event[6];
+    uint16_t kind;
+    while (zmq_recv(socket->monitor, event, sizeof event, ZMQ_DONTWAIT) == sizeof event) {
+        if (zmq_recv(socket->monitor, address, sizeof address, ZMQ_DONTWAIT) < 0)
+            return;
+        memcpy(&kind, event, sizeof kind);
+        socket->is_connected = kind == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+    }
+}
+
+bool choir_socket_is_up(choir_socket *socket)
 {
     int events = 0;
     size_t size = sizeof events;
+    if (socket->monitor && !socket->is_inproc) { /* inproc has no connections to tell of */
+        read_monitor(socket);
+        return socket->is_connected;
+    }
     return zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT);
 }
 

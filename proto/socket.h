@@ -38,8 +38,8 @@ choir_status choir_socket_bound(const choir_socket *socket, char *endpoint,
                                 size_t size) CHOIR_MUST_CHECK;
 /* Returns at once; the connection is made and remade in the background. */
 choir_status choir_socket_connect(choir_socket *socket, const char *endpoint) CHOIR_MUST_CHECK;
-/* PAIR and DEALER: whether a peer is connected and can be sent to at this moment. */
-bool choir_socket_is_up(const choir_socket *socket);
+/* PAIR and DEALER: whether a peer is connected at this moment (PAIR: and can be sent to). */
+bool choir_socket_is_up(choir_socket *socket);
 
 /* Bytes that somebody else owns. */
 typedef struct choir_part {
@@ -49,8 +49,8 @@ typedef struct choir_part {
 
 typedef enum choir_delivery {
     CHOIR_DELIVERED, /* queued for the peer */
-    CHOIR_FULL, /* the peer reads too slowly, or is not connected (DEALER, PAIR): try again later */
-    CHOIR_GONE, /* ROUTER: there is no such peer (any more) */
+    CHOIR_FULL,      /* the peer reads too slowly, or is not connected (PAIR): try again later */
+    CHOIR_GONE,      /* ROUTER: there is no such peer (any more) */
 } choir_delivery;
 
 /* Sends one message of n_parts > 0 parts, copied. Never blocks; all of it or nothing is sent. */
