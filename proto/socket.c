@@ -223,17 +223,9 @@ choir_status choir_socket_bind(choir_socket *socket, const char *endpoint)
 
 choir_status choir_socket_bound(const choir_socket *socket, char *endpoint, size_t size)
 {
-    /* With IPv6 switched on, libzmq tells tcp://127.0.0.1:1 as tcp://[::ffff:127.0.0.1]:1. */
-    static const char mapped[] = "tcp://[::ffff:";
-    if (zmq_getsockopt(socket->zmq, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0)
-        return choir_fail(CHOIR_EIO, "ZeroMQ endpoint: %s", zmq_strerror(zmq_errno()));
-    char *bracket = strchr(endpoint, ']');
-    if (bracket && strncmp(endpoint, mapped, sizeof mapped - 1) == 0) {
-        memmove(bracket, bracket + 1, strlen(bracket));
-        char *address = endpoint + sizeof mapped - 1;
-        memmove(endpoint + strlen("tcp://"), address, strlen(address) + 1);
-    }
-    return CHOIR_OK;
+    if (zmq_getsockopt(socket->zmq, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0)
+        return CHOIR_OK;
+    return choir_fail(CHOIR_EIO, "ZeroMQ endpoint: %s", zmq_strerror(zmq_errno()));
 }
 
 choir_status choir_socket_connect(choir_socket *socket, const char *endpoint)
