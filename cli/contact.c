@@ -48,17 +48,11 @@ void choir_contact_flags(choir_contact_options *options,
     groups[2] = choir_engine_flags(&options->engine);
 }
 
-static bool show_progress(void *context, const char *what, double seconds)
-{
-    (void)context;
-    choir_progress("%s … %.1f s", what, seconds);
-    return choir_interrupt_count() == 0;
-}
-
 static choir_status start_private(const choir_contact_options *options, choir_contact *contact)
 {
-    const choir_service_options service = {
-        .engine = &options->engine, .log_file = options->log_file, .progress = show_progress};
+    const choir_service_options service = {.engine = &options->engine,
+                                           .log_file = options->log_file,
+                                           .progress = choir_interrupt_show_progress};
     choir_status status = choir_engine_options_check(&options->engine);
     if (status == CHOIR_OK)
         status = choir_service_start(&service, &contact->service);

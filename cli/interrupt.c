@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/interrupt.h"
 
+#include "cli/print.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -8,12 +10,15 @@
 
 static volatile sig_atomic_t n_interrupts;
 static volatile sig_atomic_t is_terminated;
+static void (*volatile call_too)(void);
 
 static void on_signal(int number)
 {
     if (number != SIGINT)
         is_terminated = 1;
     n_interrupts = n_interrupts + 1;
+    if (call_too)
+        call_too();
 }
 
 void choir_interrupt_install(void)
@@ -55,4 +60,22 @@ bool choir_interrupt_wait_input(int descriptor)
 bool choir_interrupt_is_final(void)
 {
     return is_terminated != 0;
+}
+
+void choir_interrupt_call(void (*call)(void))
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_BLOCK, &all, &before);
+    call_too = call;
+    if (n_interrupts > 0)
+        call();
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+bool choir_interrupt_show_progress(void *unused, const char *what, double seconds)
+{
+    (void)unused;
+    choir_progress("%s … %.1f s", what, seconds);
+    return n_interrupts == 0;
 }

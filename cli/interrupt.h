@@ -19,4 +19,14 @@ bool choir_interrupt_wait_input(int descriptor);
  * now. */
 bool choir_interrupt_is_final(void);
 
+/*
+ * From now on each interrupt also makes this call, in the signal's handler, on the thread that
+ * called choir_interrupt_install() (if all others block signals); so does one that came before.
+ */
+void choir_interrupt_call(void (*call)(void));
+
+/* A choir_service_progress: shown on a terminal; gives up at an interrupt. The caller clears the
+ * line with choir_progress(NULL). */
+bool choir_interrupt_show_progress(void *unused, const char *what, double seconds);
+
 #endif

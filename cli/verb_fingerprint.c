@@ -2,9 +2,9 @@
 /* `choir fingerprint`: the hash that must be the same on every layout, level and machine. */
 #include "cli/engine_flags.h"
 #include "cli/flags.h"
+#include "cli/interrupt.h"
 #include "cli/print.h"
 #include "cli/service.h"
-#include "cli/stop_signals.h"
 #include "cli/verbs.h"
 
 #include <stddef.h>
@@ -80,9 +80,9 @@ choir_status choir_verb_fingerprint(int argc, char **argv)
     const choir_service_options wanted = {
         .engine = &engine,
         .log_file = options.log_file,
-        .progress = choir_stop_signals_progress,
+        .progress = choir_interrupt_show_progress,
     };
-    choir_stop_signals_catch();
+    choir_interrupt_install();
     status = choir_service_fingerprint(&wanted, options.is_long, &report);
     choir_progress(NULL);
     if (status == CHOIR_OK && report.difference[0])

@@ -2,10 +2,10 @@
 /* `choir serve`: a service in the foreground, from its start report to a signal. */
 #include "cli/engine_flags.h"
 #include "cli/flags.h"
+#include "cli/interrupt.h"
 #include "cli/print.h"
 #include "cli/report.h"
 #include "cli/service.h"
-#include "cli/stop_signals.h"
 #include "cli/verbs.h"
 #include "common/clock.h"
 #include "proto/endpoint.h"
@@ -46,20 +46,29 @@ static choir_status check_listen(const char *listen)
     return status;
 }
 
+/* The one that runs: choir_service_stop() nulls it before it is gone. */
+static choir_service *service;
+
+static void stop(void)
+{
+    if (service)
+        choir_service_ask_stop(service);
+}
+
 /* Runs until a signal or until the ranks die; stops in any case. */
-static choir_status run(choir_service **service, const char *model, int64_t start_us)
+static choir_status run(const char *model, int64_t start_us)
 {
     char words[1024] = "";
     choir_status status = choir_report_print_ready(
-        stdout, model, choir_service_report(*service), choir_service_endpoint(*service),
-        choir_service_connection_file(*service), start_us);
+        stdout, model, choir_service_report(service), choir_service_endpoint(service),
+        choir_service_connection_file(service), start_us);
     if (status == CHOIR_OK)
-        status = choir_service_wait(*service, -1);
+        status = choir_service_wait(service, -1);
     if (status == CHOIR_OK)
         choir_remark("stopping; once more to kill the ranks");
     else
         snprintf(words, sizeof words, "%s", choir_error());
-    const choir_status stopped = choir_service_stop(service);
+    const choir_status stopped = choir_service_stop(&service);
     return status == CHOIR_OK ? stopped : choir_fail(status, "%s", words);
 }
 
@@ -84,7 +93,6 @@ choir_status choir_verb_serve(int argc, char **argv)
         groups,
         sizeof groups / sizeof groups[0],
     };
-    choir_service *service = NULL;
     int n_rest;
     bool is_help_shown;
     choir_status status = choir_flags_parse(&command, argc, argv, &n_rest, &is_help_shown);
@@ -103,13 +111,13 @@ choir_status choir_verb_serve(int argc, char **argv)
         .connection_file = options.connection_file ? options.connection_file : default_file,
         .log_file = options.log_file,
         .shutdown_timeout_ms = (int64_t)(options.shutdown_timeout * 1000),
-        .progress = choir_stop_signals_progress,
+        .progress = choir_interrupt_show_progress,
     };
-    choir_stop_signals_catch();
+    choir_interrupt_install();
     status = choir_service_start(&wanted, &service);
     choir_progress(NULL);
     if (status != CHOIR_OK)
         return status == CHOIR_ECANCELLED ? CHOIR_OK : status;
-    choir_stop_signals_forward(&service);
-    return run(&service, engine.model, start_us);
+    choir_interrupt_call(stop);
+    return run(engine.model, start_us);
 }

@@ -93,13 +93,17 @@ static choir_status print_for_people(const choir_service_status *status)
     choir_status printed = choir_print(
         "%s  %s  up %s  Choir %s\n"
         "requests  %u running, %u waiting, of %u clients; %.1f %% of the KV pages in use\n"
-        "speed     %.1f tokens/s; %llu steps, half of them within %s, 99 %% within %s\n",
+        "speed     %.1f tokens/s; %llu steps",
         status->model, status->state, choir_number_time(status->uptime_us, times[0]),
         status->version, (unsigned)status->num_running_reqs, (unsigned)status->num_waiting_reqs,
         (unsigned)status->n_clients, (double)status->token_usage * 100,
-        (double)status->gen_throughput, (unsigned long long)status->n_steps,
-        choir_number_time(status->step_us_p50, times[1]),
-        choir_number_time(status->step_us_p99, times[2]));
+        (double)status->gen_throughput, (unsigned long long)status->n_steps);
+    if (printed == CHOIR_OK && status->n_steps > 0)
+        printed = choir_print(", half of them within %s, 99 %% within %s",
+                              choir_number_time(status->step_us_p50, times[1]),
+                              choir_number_time(status->step_us_p99, times[2]));
+    if (printed == CHOIR_OK)
+        printed = choir_print("\n");
     if (printed == CHOIR_OK && status->n_bad_frames > 0)
         printed = choir_print("dropped   %llu messages that were not of the protocol\n",
                               (unsigned long long)status->n_bad_frames);
