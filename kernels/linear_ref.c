@@ -30,52 +30,75 @@ static float half_at(const uint8_t *halves, int r)
     return choir_half_widen(choir_half_load(halves + 2 * r));
 }
 
-/* Column k of row r in nibbles[4][64] of pack.h. */
-static int nibble_at(const uint8_t *quants, int r, int k)
+/* nibbles[4][64] of pack.h, less `offset`. */
+static void unpack_nibbles(int16_t (*v)[32], const uint8_t *quants, int offset)
 {
-    return quants[64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
+    for (int c = 0; c < 4; c++)
+        for (int r = 0; r < ROWS; r++)
+            for (int i = 0; i < 4; i++) {
+                int both = quants[64 * c + 4 * r + i];
+                v[r][4 * c + i] = (int16_t)((both & 15) - offset);
+                v[r][16 + 4 * c + i] = (int16_t)((both >> 4) - offset);
+            }
 }
 
-/* Bits 4 and 5 of column k of row r in high[2][64]. */
-static int high_at(const uint8_t *quants, int r, int k)
+/* high[2][64], added to the nibbles. */
+static void add_high_bits(int16_t (*v)[32], const uint8_t *quants)
 {
-    return (quants[64 * (k / 16) + 4 * r + k % 4] >> 2 * (k % 16 / 4) & 3) << 4;
+    for (int j = 0; j < 2; j++)
+        for (int r = 0; r < ROWS; r++)
+            for (int i = 0; i < 4; i++) {
+                int planes = quants[64 * j + 4 * r + i];
+                for (int p = 0; p < 4; p++)
+                    v[r][16 * j + 4 * p + i] += (int16_t)((planes >> 2 * p & 3) << 4);
+            }
 }
 
-static void unpack_row(block *b, int r, choir_type type, const uint8_t *packed,
-                       const uint8_t *header)
+static void unpack_bytes(int16_t (*v)[32], const uint8_t *quants)
 {
-    b->sc[r][0] = b->sc[r][1] = 1;
+    for (int c = 0; c < 8; c++)
+        for (int r = 0; r < ROWS; r++)
+            for (int i = 0; i < 4; i++)
+                v[r][4 * c + i] = (int8_t)quants[64 * c + 4 * r + i];
+}
+
+static void unpack_scales(block *b, choir_type type, const uint8_t *packed, const uint8_t *header)
+{
+    for (int r = 0; r < ROWS; r++) {
+        b->sc[r][0] = b->sc[r][1] = 1;
+        if (type == CHOIR_Q4_K) {
+            b->dw[r] = half_at(header, r) * packed[r];
+            b->m[r] = -(half_at(header + 32, r) * packed[16 + r]);
+        } else if (type == CHOIR_Q6_K) {
+            b->dw[r] = half_at(header, r);
+            b->sc[r][0] = (int8_t)packed[r];
+            b->sc[r][1] = (int8_t)packed[16 + r];
+        } else {
+            b->dw[r] = half_at(packed, r);
+            b->m[r] = half_at(packed + 32, r); /* Q4_1's; not used by others */
+        }
+    }
+}
+
+static void unpack(block *b, choir_type type, const uint8_t *packed, const uint8_t *header)
+{
+    unpack_scales(b, type, packed, header);
     switch (type) {
     case CHOIR_Q4_0:
-        b->dw[r] = half_at(packed, r);
-        for (int k = 0; k < 32; k++)
-            b->v[r][k] = (int16_t)(nibble_at(packed + 32, r, k) - 8);
+        unpack_nibbles(b->v, packed + 32, 8);
         break;
     case CHOIR_Q4_1:
-        b->dw[r] = half_at(packed, r);
-        b->m[r] = half_at(packed + 32, r);
-        for (int k = 0; k < 32; k++)
-            b->v[r][k] = (int16_t)nibble_at(packed + 64, r, k);
+        unpack_nibbles(b->v, packed + 64, 0);
         break;
     case CHOIR_Q8_0:
-        b->dw[r] = half_at(packed, r);
-        for (int k = 0; k < 32; k++)
-            b->v[r][k] = (int8_t)packed[32 + 64 * (k / 4) + 4 * r + k % 4];
+        unpack_bytes(b->v, packed + 32);
         break;
     case CHOIR_Q4_K:
-        b->dw[r] = half_at(header, r) * packed[r];
-        b->m[r] = -(half_at(header + 32, r) * packed[16 + r]);
-        for (int k = 0; k < 32; k++)
-            b->v[r][k] = (int16_t)nibble_at(packed + 32, r, k);
+        unpack_nibbles(b->v, packed + 32, 0);
         break;
     case CHOIR_Q6_K:
-        b->dw[r] = half_at(header, r);
-        b->sc[r][0] = (int8_t)packed[r];
-        b->sc[r][1] = (int8_t)packed[16 + r];
-        for (int k = 0; k < 32; k++)
-            b->v[r][k] =
-                (int16_t)((nibble_at(packed + 32, r, k) | high_at(packed + 288, r, k)) - 32);
+        unpack_nibbles(b->v, packed + 32, 32);
+        add_high_bits(b->v, packed + 32 + 256);
         break;
     default:
         assert(!"a quantized type");
@@ -109,9 +132,8 @@ static void add_quantized_leaf(float (*acc)[ROWS], const choir_matrix *w, const 
 {
     block b = {.has_minimum = w->type == CHOIR_Q4_1 || w->type == CHOIR_Q4_K};
     for (int64_t i = begin; i < end; i++) {
-        for (int r = 0; r < ROWS; r++)
-            unpack_row(&b, r, w->type, group + choir_packed_block_offset(w, w->type, i),
-                       group + choir_packed_header_offset(w, w->type, i));
+        unpack(&b, w->type, group + choir_packed_block_offset(w, w->type, i),
+               group + choir_packed_header_offset(w, w->type, i));
         for (int t = 0; t < n_tokens; t++)
             add_block(acc[t], &b, &x[t * x_stride + i]);
     }
