@@ -74,10 +74,12 @@ static void scene_free(scene *s)
 static void run(const choir_kernels *kernels, const scene *s, float *out)
 {
     choir_attention_state running[MOST_HEADS], span[MOST_HEADS];
-    static float running_o[MOST_HEADS][MOST_S], span_o[MOST_HEADS][MOST_S];
+    check_buffer buffers[2 * MOST_HEADS];
     for (int h = 0; h < s->n_heads; h++) {
-        running[h].o = running_o[h];
-        span[h].o = span_o[h];
+        buffers[2 * h] = check_buffer_make(s->S);
+        buffers[2 * h + 1] = check_buffer_make(s->S);
+        running[h].o = buffers[2 * h].data;
+        span[h].o = buffers[2 * h + 1].data;
     }
     for (int64_t first = 0; first < s->n; first += 1024) {
         int64_t n_visible = s->n - first < 1024 ? s->n - first : 1024;
@@ -90,6 +92,8 @@ static void run(const choir_kernels *kernels, const scene *s, float *out)
     }
     for (int h = 0; h < s->n_heads; h++)
         kernels->attention_finish(out + h * s->S, &running[h], s->S);
+    for (int h = 0; h < 2 * s->n_heads; h++)
+        check_buffer_free(&buffers[h]);
 }
 
 static float lane_sum64(const float *x)
@@ -231,6 +235,39 @@ static void check_spans(void **state)
     }
 }
 
+/* Merging by itself, since a division hides many a last bit. */
+static void check_merge(void **state)
+{
+    (void)state;
+    enum { S = 37 };
+    for (int level = 0; level <= (int)choir_level_best(); level++) {
+        const choir_kernels *kernels;
+        assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+        uint64_t seed = 4;
+        for (int i = 0; i < 200; i++) {
+            float a_o[S], b_o[S], want[S];
+            choir_attention_state a = {.m = check_random_float(&seed) * 4, .o = a_o};
+            choir_attention_state b = {.m = check_random_float(&seed) * 4, .o = b_o};
+            a.l = 1 + check_random_float(&seed);
+            b.l = 1 + check_random_float(&seed);
+            check_random_floats(a_o, S, 5, &seed);
+            check_random_floats(b_o, S, 5, &seed);
+            float m = a.m > b.m ? a.m : b.m;
+            float c = choir_expf(a.m - m), e = choir_expf(b.m - m);
+            volatile float below = b.l * e;
+            float l = fmaf(a.l, c, below);
+            for (int s = 0; s < S; s++) {
+                volatile float scaled = a_o[s] * c;
+                want[s] = fmaf(b_o[s], e, scaled);
+            }
+            kernels->attention_merge(&a, &b, S);
+            check_same_bits(&a.m, &m, 1, "m");
+            check_same_bits(&a.l, &l, 1, "l");
+            check_same_bits(a_o, want, S, "o");
+        }
+    }
+}
+
 /*
  * The exp of each level over a sample of all floats up to 0: key j's one element that counts is x,
  * position 0 has the maximum 0, and value j picks p_j into o[j].
@@ -347,9 +384,9 @@ static void check_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(check_store),      cmocka_unit_test(check_shapes),
-        cmocka_unit_test(check_spans),      cmocka_unit_test(check_exp),
-        cmocka_unit_test(check_not_finite),
+        cmocka_unit_test(check_store), cmocka_unit_test(check_shapes),
+        cmocka_unit_test(check_spans), cmocka_unit_test(check_merge),
+        cmocka_unit_test(check_exp),   cmocka_unit_test(check_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

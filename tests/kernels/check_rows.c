@@ -97,8 +97,8 @@ static void check_quantize(void **state)
 static void rms_norm(const choir_kernels *kernels)
 {
     uint64_t seed = 2;
-    for (int k = 0; k < N_LENGTHS; k++) {
-        int64_t n = lengths[k];
+    for (int k = 0; k < 20 * N_LENGTHS; k++) {
+        int64_t n = lengths[k % N_LENGTHS];
         check_buffer x = check_buffer_make(n), w = check_buffer_make(n), y = check_buffer_make(n);
         float want[N_MOST];
         check_random_floats(x.data, n, 100, &seed);
