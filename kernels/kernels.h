@@ -22,7 +22,7 @@ typedef enum choir_level {
 
 /* One block of 32 quantized activations (docs/numerics.md, "Linear layers", q8). 40 bytes. */
 typedef struct choir_q8 {
-    int8_t q[32];
+    int8_t q[32]; /* -127..127: -128 would saturate the AVX2 level */
     float d;
     int16_t sum[2]; /* of q[0..16) and q[16..32) */
 } choir_q8;
@@ -93,7 +93,10 @@ typedef enum choir_cache_type {
  * multiple of 64. S even, for q8_0 a multiple of 32.
  */
 size_t choir_kv_page_bytes(choir_cache_type type, int64_t S);
-/* Rounds one position's key (S floats, rotated) or value to the type and stores it in its page. */
+/*
+ * Rounds one position's key (S floats, rotated) or value to the type and stores it in its page.
+ * q8_0 takes the quants of choir_q8 and rounds their d to a half.
+ */
 void choir_kv_store_key(void *page, choir_cache_type type, int64_t S, int position_in_page,
                         const float *key);
 void choir_kv_store_value(void *page, choir_cache_type type, int64_t S, int position_in_page,
@@ -117,20 +120,26 @@ typedef void (*choir_attention_span_fn)(choir_attention_state *states, const flo
                                         int64_t S, const void *const *key_pages,
                                         const void *const *value_pages, choir_cache_type key_type,
                                         choir_cache_type value_type, int64_t n_visible);
-/* Merges the next span's state into the running one, ascending; S elements. */
+/*
+ * Merges the next span's state into the running one, ascending; S elements. The running one may
+ * start as the first span's state or as m = -inf, l = 0.
+ */
 typedef void (*choir_attention_merge_fn)(choir_attention_state *running,
                                          const choir_attention_state *span, int64_t S);
 /* out = o / l. */
 typedef void (*choir_attention_finish_fn)(float *out, const choir_attention_state *state,
                                           int64_t S);
 
-/* One chunk of log-sum-exp: *m = max z, *l = lane sum of exp(z - m); n >= 1. */
+/*
+ * One chunk of log-sum-exp: *m = max z, *l = lane sum of exp(z - m); n >= 1. A chunk of -inf alone
+ * gives (-inf, 0), one with a NaN gives NaN twice.
+ */
 typedef void (*choir_lse_chunk_fn)(const float *z, int64_t n, float *m, float *l);
 
 /* n values of a file row in its own blocks as f32; n a multiple of the block. */
 typedef void (*choir_dequantize_fn)(float *y, const uint8_t *blocks, choir_type type, int64_t n);
 
-/* All kernels of one level. linear is found by choir_kernels_linear(). */
+/* All kernels of one level. */
 typedef struct choir_kernels {
     choir_level level;
     choir_linear_fn linear[31]; /* by choir_type; NULL where the type is not served */
@@ -161,7 +170,7 @@ float choir_expf(float x);
 float choir_logf(float x);
 /*
  * Merges the next chunk (m, l) into a running log-sum-exp; start with (-inf, 0) and the first chunk
- * that is not -inf is taken as it is. lse = m + choir_logf(l) at the end.
+ * that is not -inf is taken as it is. NaN stays in l. lse = m + choir_logf(l) at the end.
  */
 void choir_lse_merge(float *m, float *l, float chunk_m, float chunk_l);
 /* Entries of one chunk for a vocabulary of V: a power of two, at least 16, at most 64 chunks. */
