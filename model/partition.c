@@ -214,11 +214,14 @@ static choir_status choose_shape(const choir_layout_options *options, choir_layo
     if (!shards && !stages)
         shards = default_shards(n, layout->n_attention_leaves);
     const int given = shards ? shards : stages;
-    if (n % given || (shards && stages && (int64_t)shards * stages != n))
+    if (shards && stages && (int64_t)shards * stages != n)
         return choir_fail(CHOIR_EUSAGE,
-                          "-tp %d -pp %d: %d ranks cannot be cut so; shards x stages must be the "
-                          "number of ranks",
-                          shards, stages, n);
+                          "-tp %d -pp %d: that is %lld ranks and there are %d; shards x stages "
+                          "must be the number of ranks",
+                          shards, stages, (long long)shards * stages, n);
+    if (n % given)
+        return choir_fail(CHOIR_EUSAGE, "%s %d: %d ranks are no multiple of that",
+                          shards ? "-tp" : "-pp", given, n);
     shards = shards ? shards : n / given;
     stages = stages ? stages : n / given;
     layout->n_ranks = n;
