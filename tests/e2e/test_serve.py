@@ -5,12 +5,13 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import tempfile
 
 import cli
 from service import Home, Serve, wait_until
 
-EENGINE, EUNSUPPORTED = 11, 5
+EUNSUPPORTED, EENGINE, EFILECHANGED = 5, 11, 12
 
 
 def status(home, *args):
@@ -100,6 +101,19 @@ def test_ranks_that_do_not_end(home):
     serve.check_end(EENGINE, "killed as asked")
 
 
+def test_t11_model_file_shrinks(home):
+    """T11: no wrong token; the service ends with the code of a changed file, its client is told."""
+    generate = ("generate", "--ids", "1,2,3", "--max-tokens", 2, "--json")
+    serve = Serve(home, "-n", 2)
+    cli.succeed(*generate, env=home.environment)
+    os.truncate(home.model, 4096)
+    cli.refuse(cli.EUNAVAILABLE, "the engine has stopped", *generate, env=home.environment)
+    code, lines = serve.wait()
+    cli.equal(code, EFILECHANGED, f"exit code, with the words {lines}")
+    cli.check("while" in lines[-1] and len(lines) == 1, f"words: {lines}")
+    home.check_clean()
+
+
 def test_signal_while_loading(home):
     serve = Serve(home, "-n", 2, is_waiting=False)
     wait_until(home.jobs, "the job's folder")
@@ -118,6 +132,28 @@ def test_loopback(home):
     cli.equal(code, 0, "end")
     cli.check("warning" in lines[0], f"no warning: {lines}")
     home.check_clean()
+
+
+def test_worker_without_supervisor(home):
+    """mpirun alone: the same report and protocol; USR1 ends it."""
+    file = os.path.join(home.folder, "bare.json")
+    flags = ("--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1")
+    environment = dict(home.environment, OMPI_ALLOW_RUN_AS_ROOT="1",
+                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", TMPDIR=home.folder)
+    process = subprocess.Popen(
+        ["mpirun", "-np", "2", *flags, os.path.join(cli.BUILD, "choir-worker"), "--model",
+         home.model, "--listen", f"ipc://{home.folder}/clients", "--connection-file", file],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL)
+    lines = []
+    while not lines or (lines[-1] and not lines[-1].startswith("READY in ")):
+        lines.append(process.stdout.readline())
+    for word in ("Choir", "model", "layout", "limit", "launch", "serving", "READY"):
+        cli.check(any(line.startswith(word) for line in lines), f"no line `{word}` in {lines}")
+    cli.equal(json.loads(status(home, "--json", "--connection-file", file))["tp"], 2, "status")
+    process.send_signal(signal.SIGUSR1)
+    cli.equal(process.wait(60), 0, "exit code of mpirun")
+    cli.check(not os.path.exists(file), "the connection file is left")
 
 
 def test_what_is_refused(home):
