@@ -14,8 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Job folders are RUNTIME/job-XXXXXX and SHARED/choir-UID-XXXXXX with the same six characters. */
-#define JOB_PREFIX "job-"
 #define LOCK_NAME "lock"
 #define SHARED "/dev/shm"
 enum { SUFFIX_CHARS = 6, PATH_CAP = 512, DEEPEST_TREE = 16 };
@@ -41,35 +39,32 @@ static void remove_tree(int at, const char *name, int depth)
     unlinkat(at, name, AT_REMOVEDIR);
 }
 
-static void shared_folder_name(const char *suffix, char path[CHOIR_JOB_PATH_BYTES])
+/* Removes a folder of ours whose process is gone: it has a lock that nobody holds. */
+static void remove_if_dead(int parent, const char *name)
 {
-    snprintf(path, CHOIR_JOB_PATH_BYTES, SHARED "/choir-%u-%s", (unsigned)geteuid(), suffix);
-}
-
-/* Removes the pair of folders whose process is gone: nobody holds its lock. */
-static void remove_if_dead(int runtime, const char *name)
-{
-    char path[PATH_CAP], shared[CHOIR_JOB_PATH_BYTES];
-    snprintf(path, sizeof path, "%.64s/" LOCK_NAME, name);
-    const int lock = openat(runtime, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
-        shared_folder_name(name + strlen(JOB_PREFIX), shared);
-        remove_tree(AT_FDCWD, shared, 0);
-        remove_tree(runtime, name, 0);
-    }
+    struct stat info;
+    const int folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int lock = folder < 0 ? -1 : openat(folder, LOCK_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    /* Others may write to SHARED too. */
+    if (lock >= 0 && fstat(folder, &info) == 0 && info.st_uid == geteuid() &&
+        flock(lock, LOCK_EX | LOCK_NB) == 0)
+        remove_tree(parent, name, 0);
     if (lock >= 0)
         close(lock);
+    if (folder >= 0)
+        close(folder);
 }
 
-static void sweep(const char *runtime_folder)
+/* Looks at all folders in `parent` whose names are `prefix` and a suffix of mkdtemp(). */
+static void sweep(const char *parent, const char *prefix)
 {
-    DIR *entries = opendir(runtime_folder);
+    DIR *entries = opendir(parent);
     const struct dirent *entry;
     if (!entries)
         return;
     while ((entry = readdir(entries)))
-        if (strncmp(entry->d_name, JOB_PREFIX, strlen(JOB_PREFIX)) == 0 &&
-            strlen(entry->d_name) == strlen(JOB_PREFIX) + SUFFIX_CHARS)
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+            strlen(entry->d_name) == strlen(prefix) + SUFFIX_CHARS)
             remove_if_dead(dirfd(entries), entry->d_name);
     closedir(entries);
 }
@@ -86,44 +81,48 @@ static choir_status take_lock(const char *folder, int *lock)
     return CHOIR_OK;
 }
 
-static choir_status make_folders(choir_job_folder *folder, const char *runtime)
+/* Clears `parent` of dead folders and makes a new one in it; path is "" if it could not. */
+static choir_status make_folder(const char *parent, const char *prefix,
+                                char path[CHOIR_JOB_PATH_BYTES], int *lock)
 {
-    char path[CHOIR_JOB_PATH_BYTES];
-    if ((size_t)snprintf(path, sizeof path, "%s/" JOB_PREFIX "XXXXXX", runtime) >= sizeof path)
+    char pattern[CHOIR_JOB_PATH_BYTES];
+    sweep(parent, prefix);
+    if ((size_t)snprintf(pattern, sizeof pattern, "%s/%sXXXXXX", parent, prefix) >= sizeof pattern)
         return choir_fail(CHOIR_EIO,
                           "%s: too long for sockets in it; set XDG_RUNTIME_DIR to a shorter folder",
-                          runtime);
-    if (!mkdtemp(path))
-        return choir_fail(CHOIR_EIO, "%s: cannot make a folder in it: %s", runtime,
-                          strerror(errno));
-    snprintf(folder->path, sizeof folder->path, "%s", path);
-    choir_status status = take_lock(folder->path, &folder->lock);
+                          parent);
+    if (!mkdtemp(pattern))
+        return choir_fail(CHOIR_EIO, "%s: cannot make a folder in it: %s", parent, strerror(errno));
+    snprintf(path, CHOIR_JOB_PATH_BYTES, "%s", pattern);
+    return take_lock(path, lock);
+}
+
+static choir_status make_both(choir_job_folder *folder)
+{
+    char runtime[CHOIR_PATH_BYTES], prefix[32];
+    choir_status status = CHOIR_EINTERNAL;
+    /* Another process may remove the empty runtime folder before ours is in it: then try again. */
+    for (int attempt = 0; attempt < 3 && !folder->path[0]; attempt++) {
+        status = choir_runtime_folder(runtime);
+        if (status != CHOIR_OK)
+            return status;
+        status = make_folder(runtime, "job-", folder->path, &folder->lock);
+    }
     if (status != CHOIR_OK)
         return status;
-    shared_folder_name(path + strlen(path) - SUFFIX_CHARS, folder->shared_path);
-    if (mkdir(folder->shared_path, 0700) != 0)
-        return choir_fail(CHOIR_EIO, "%s: cannot make the folder: %s", folder->shared_path,
-                          strerror(errno));
-    return CHOIR_OK;
+    snprintf(prefix, sizeof prefix, "choir-%u-", (unsigned)geteuid());
+    return make_folder(SHARED, prefix, folder->shared_path, &folder->shared_lock);
 }
 
 choir_status choir_job_folder_create(choir_job_folder **folder)
 {
-    char runtime[CHOIR_PATH_BYTES];
     choir_job_folder *created;
     *folder = NULL;
     choir_status status = choir_alloc(1, sizeof *created, (void **)&created);
     if (status != CHOIR_OK)
         return status;
-    created->lock = -1;
-    /* Another process may remove the empty runtime folder before ours is in it: then try again. */
-    for (int attempt = 0; attempt < 3 && !created->path[0]; attempt++) {
-        status = choir_runtime_folder(runtime);
-        if (status != CHOIR_OK)
-            break;
-        sweep(runtime);
-        status = make_folders(created, runtime);
-    }
+    created->lock = created->shared_lock = -1;
+    status = make_both(created);
     if (status != CHOIR_OK)
         choir_job_folder_destroy(&created);
     *folder = created;
@@ -145,5 +144,7 @@ void choir_job_folder_destroy(choir_job_folder **folder)
     }
     if (it->lock >= 0)
         close(it->lock);
+    if (it->shared_lock >= 0)
+        close(it->shared_lock);
     free(it);
 }

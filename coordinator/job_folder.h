@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A place of its own for each running MPI job: a folder in the user's runtime folder (sockets, what
- * mpirun keeps in a file) and one in /dev/shm (the transport's segments). A lock held by the job's
- * process tells live folders from those of a process that was killed; the next job sweeps the
- * latter.
+ * mpirun keeps in a file) and one in /dev/shm (the transport's segments). The process that made
+ * them holds a lock in each, which tells them from those of a process that was killed: these are
+ * removed when the next job starts.
  */
 #ifndef CHOIR_COORDINATOR_JOB_FOLDER_H
 #define CHOIR_COORDINATOR_JOB_FOLDER_H
@@ -15,7 +15,7 @@ enum { CHOIR_JOB_PATH_BYTES = 96 }; /* leaves room for the name of a socket (108
 typedef struct choir_job_folder {
     char path[CHOIR_JOB_PATH_BYTES];        /* 0700, in the runtime folder */
     char shared_path[CHOIR_JOB_PATH_BYTES]; /* 0700, in /dev/shm */
-    int lock;                               /* descriptor */
+    int lock, shared_lock;                  /* descriptors */
 } choir_job_folder;
 
 /* Makes both folders, after removing those of dead processes. */

@@ -42,9 +42,6 @@ class Home:
         return [name for name in os.listdir(choir) if name.startswith("job-")] \
             if os.path.isdir(choir) else []
 
-    def shared_folder(self, job):
-        return f"/dev/shm/choir-{os.getuid()}-{job[4:]}"
-
     def processes(self):
         """The ids of all processes that were started with this home, choir itself too."""
         mark = f"XDG_RUNTIME_DIR={self.runtime}".encode()
@@ -119,6 +116,12 @@ class Serve:
     def launcher(self):
         with open(f"/proc/{self.ranks()[0]}/stat", encoding="utf-8") as file:
             return int(file.read().rsplit(")", 1)[1].split()[1])
+
+    def shared_folder(self):
+        """Where the transport's segments are."""
+        with open(f"/proc/{self.launcher()}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+        return words[words.index(b"btl_vader_backing_directory") + 1].decode()
 
     def wait(self):
         """Its exit code and the lines of its standard error."""

@@ -21,6 +21,7 @@ def status(home, *args):
 def test_report_and_status(home):
     log = os.path.join(home.folder, "log")
     serve = Serve(home, "-n", 2, "-tp", 2, "--threads", 1, "--log-file", log)
+    shared = serve.shared_folder()
     words = [line.split()[0] for line in serve.report]
     for word in ("Choir", "model", "layout", "memory", "limit", "launch", "serving", "clients"):
         cli.check(word in words, f"no line `{word}` in {serve.report}")
@@ -39,6 +40,7 @@ def test_report_and_status(home):
     cli.equal(cli.run("status", "--connection-file", file, "--json").returncode, 0, "by file")
     serve.kill(signal.SIGINT)
     serve.check_end(0, "stopping")
+    cli.check(not os.path.exists(shared), "the segments' folder is left")
     cli.check("mpirun" not in open(log, encoding="utf-8").read(), "mpirun complained in the log")
     home.refuse(cli.EUNAVAILABLE, "no such connection file", "status")
 
@@ -61,14 +63,15 @@ def test_second_service(home):
 def test_killed_service(home):
     """Its ranks end with it; the next service clears what it left."""
     killed = Serve(home, "-n", 2)
-    job = home.jobs()[0]
+    job, shared = home.jobs()[0], killed.shared_folder()
+    cli.check(os.path.isdir(shared), "the segments' folder is there")
     killed.kill(signal.SIGKILL)
     killed.wait()
     home.wait_for_no_process()
     cli.equal(home.jobs(), [job], "what a kill leaves")
     again = Serve(home)
     cli.check(job not in home.jobs(), "the folder of the killed job is still there")
-    cli.check(not os.path.exists(home.shared_folder(job)), "its segments are still there")
+    cli.check(not os.path.exists(shared), "its segments are still there")
     again.kill(signal.SIGTERM)
     again.check_end(0, "stopping")
 
@@ -76,7 +79,7 @@ def test_killed_service(home):
 def test_death_of_a_rank(home):
     for rank in (0, 1):
         serve = Serve(home, "-n", 2)
-        shared = home.shared_folder(home.jobs()[0])
+        shared = serve.shared_folder()
         os.kill(serve.ranks()[rank], signal.SIGKILL)
         serve.check_end(EENGINE, "a rank was killed by signal 9")
         cli.check(not os.path.exists(shared), "segments are left")

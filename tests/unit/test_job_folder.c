@@ -108,20 +108,21 @@ static void test_live_jobs_stay_dead_ones_go(void **state)
         /* Ends without cleaning up, like a process that was killed. */
         choir_job_folder *left;
         _exit(choir_job_folder_create(&left) == CHOIR_OK &&
-                      write(told[1], left->path, strlen(left->path) + 1) > 0
+                      write(told[1], left, sizeof *left) == sizeof *left
                   ? 0
                   : 1);
     }
     int end;
     assert_int_equal(waitpid(child, &end, 0), child);
     assert_int_equal(end, 0);
-    char folder[PATH_MAX];
-    assert_true(read(told[0], folder, sizeof folder) > 0);
+    choir_job_folder dead;
+    assert_int_equal(read(told[0], &dead, sizeof dead), sizeof dead);
     close(told[0]);
     close(told[1]);
-    assert_int_equal(access(folder, F_OK), 0);
+    assert_int_equal(access(dead.path, F_OK), 0);
     assert_int_equal(choir_job_folder_create(&next), CHOIR_OK);
-    assert_gone(folder);
+    assert_gone(dead.path);
+    assert_gone(dead.shared_path);
     assert_int_equal(access(mine->path, F_OK), 0);
     assert_int_equal(access(mine->shared_path, F_OK), 0);
     choir_job_folder_destroy(&next);
