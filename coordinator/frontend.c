@@ -195,16 +195,6 @@ void choir_frontend_destroy(choir_frontend **frontend)
     *frontend = NULL;
 }
 
-void choir_frontend_engine_lost(choir_frontend *frontend, const char *words)
-{
-    choir_frontend_shared *shared = &frontend->shared;
-    pthread_mutex_lock(&shared->lock);
-    shared->asked_lost = true;
-    snprintf(shared->lost_words, sizeof shared->lost_words, "%s", words);
-    pthread_mutex_unlock(&shared->lock);
-    choir_frontend_wake(shared->wake_requests);
-}
-
 /* ---- waiting and looking ---- */
 
 /* Under the lock: waits for a change, false when the deadline has passed. */
@@ -213,6 +203,18 @@ static bool wait_change(choir_frontend_shared *shared, const struct timespec *de
     if (!deadline)
         return pthread_cond_wait(&shared->changed, &shared->lock) == 0;
     return pthread_cond_timedwait(&shared->changed, &shared->lock, deadline) != ETIMEDOUT;
+}
+
+void choir_frontend_engine_lost(choir_frontend *frontend, const char *words)
+{
+    choir_frontend_shared *shared = &frontend->shared;
+    pthread_mutex_lock(&shared->lock);
+    shared->asked_lost = true;
+    snprintf(shared->lost_words, sizeof shared->lost_words, "%s", words);
+    choir_frontend_wake(shared->wake_requests);
+    while (shared->asked_lost && shared->state != CHOIR_FRONTEND_SHUTDOWN)
+        wait_change(shared, NULL);
+    pthread_mutex_unlock(&shared->lock);
 }
 
 static struct timespec deadline_after(int timeout_ms)

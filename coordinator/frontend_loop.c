@@ -57,8 +57,11 @@ static void engine_failed(loop_state *loop, choir_status status, const char *wor
 {
     choir_frontend_shared *shared = loop->shared;
     pthread_mutex_lock(&shared->lock);
-    shared->failed_status = status;
-    snprintf(shared->failed_words, sizeof shared->failed_words, "%s", words);
+    /* What the engine said itself is the cause; that it is gone then is its consequence. */
+    if (shared->state != CHOIR_FRONTEND_FAILED) {
+        shared->failed_status = status;
+        snprintf(shared->failed_words, sizeof shared->failed_words, "%s", words);
+    }
     snprintf(shared->client_words, sizeof shared->client_words, "%s", client_words);
     set_state(loop, CHOIR_FRONTEND_FAILED);
     shared->status_done = shared->status_wanted;
@@ -455,6 +458,16 @@ static void ask_engine_status(loop_state *loop, uint64_t serial, bool is_ready)
     choir_frontend_wake(loop->shared->wake_control);
 }
 
+static void lose_engine(loop_state *loop, const char *words)
+{
+    read_engine(loop); /* its last words, if there are any */
+    engine_failed(loop, CHOIR_EENGINE, words, words);
+    pthread_mutex_lock(&loop->shared->lock);
+    loop->shared->asked_lost = false;
+    pthread_cond_broadcast(&loop->shared->changed);
+    pthread_mutex_unlock(&loop->shared->lock);
+}
+
 static void take_wishes(loop_state *loop)
 {
     choir_frontend_shared *shared = loop->shared;
@@ -466,10 +479,9 @@ static void take_wishes(loop_state *loop)
     const uint64_t serial = shared->status_wanted;
     memcpy(words, shared->lost_words, sizeof words);
     loop->is_stopping = shared->asked_stop;
-    shared->asked_lost = false;
     pthread_mutex_unlock(&shared->lock);
     if (is_lost)
-        engine_failed(loop, CHOIR_EENGINE, words, words);
+        lose_engine(loop, words);
     if (serial > loop->status_asked)
         ask_engine_status(loop, serial, is_ready && !is_lost);
     cancel_by_session(loop);

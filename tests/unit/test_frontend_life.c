@@ -56,6 +56,10 @@ static void start_is_waited_for_and_failure_told(void **state)
     assert_string_equal(choir_error(), "rank 1: bad file");
     assert_int_equal(choir_frontend_wait_fingerprint(service->frontend, -1, &fingerprint),
                      CHOIR_EFORMAT);
+    /* Its end is the consequence: the cause stays. */
+    choir_frontend_engine_lost(service->frontend, "the ranks ended");
+    assert_int_equal(choir_frontend_wait_ready(service->frontend, 0, &report), CHOIR_EFORMAT);
+    assert_string_equal(choir_error(), "rank 1: bad file");
     choir_client_destroy(&client);
     choir_engine_link_destroy(&service->engine.link);
     echo_close(service);
@@ -72,11 +76,12 @@ static void lost_engine_ends_its_requests(void **state)
     echo_wait(service, &service->engine.n_active, 1);
     echo_set(service, &service->engine.is_silent, true);
     choir_frontend_engine_lost(service->frontend, "rank 3 died");
+    assert_int_equal(choir_frontend_wait_ready(service->frontend, 0, &report), CHOIR_EENGINE);
+    assert_string_equal(choir_error(), "rank 3 died");
     echo_finish(client, &answer, 1, answer);
     assert_int_equal(answer->status, CHOIR_EUNAVAILABLE);
     assert_non_null(strstr(answer->message, "rank 3 died"));
     free(answer);
-    assert_int_equal(choir_frontend_wait_ready(service->frontend, -1, &report), CHOIR_EENGINE);
     answer = echo_generate(client, &request);
     assert_int_equal(answer->status, CHOIR_EUNAVAILABLE);
     free(answer);
