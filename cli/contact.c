@@ -134,7 +134,7 @@ choir_status choir_contact_close(choir_contact **contact, choir_status status)
     (void)snprintf(words, sizeof words, "%s", choir_error());
     if ((*contact)->service != NULL && (status == CHOIR_EUNAVAILABLE || status == CHOIR_EENGINE)) {
         const choir_status cause = choir_service_wait((*contact)->service, DEATH_WAIT_MS);
-        if (cause == CHOIR_EENGINE) {
+        if (cause != CHOIR_OK && cause != CHOIR_ETIMEOUT) {
             status = cause;
             (void)snprintf(words, sizeof words, "%s", choir_error());
         }

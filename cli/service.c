@@ -151,8 +151,8 @@ static void wake(const choir_service *service)
 static void on_job_end(void *context, const choir_job_end *end)
 {
     choir_service *service = context;
-    atomic_store(&service->is_engine_lost, true);
     choir_frontend_engine_lost(service->frontend, end->words);
+    atomic_store(&service->is_engine_lost, true);
     wake(service);
 }
 
@@ -214,16 +214,51 @@ static bool report_progress(const choir_service *service, const choir_service_op
 }
 
 /*
- * What went wrong first. The front end knows what the ranks said over the link; when they just
- * ended, the supervisor knows more.
+ * The front end knows what the lead said of its end, or else the words of the supervisor, and that
+ * only as EENGINE; the supervisor may know the code that a rank ended with.
  */
 static choir_status explain(const choir_service *service, choir_status status)
 {
+    char words[1024];
     choir_job_end end;
-    if (status != CHOIR_EENGINE || !atomic_load(&service->is_engine_lost) ||
-        choir_supervisor_wait(service->supervisor, 0, &end) != CHOIR_OK)
-        return status;
-    return choir_fail(end.status == CHOIR_OK ? CHOIR_EENGINE : end.status, "%s", end.words);
+    snprintf(words, sizeof words, "%s", choir_error());
+    if (status != CHOIR_EENGINE ||
+        choir_supervisor_wait(service->supervisor, 0, &end) != CHOIR_OK || end.status == CHOIR_OK ||
+        end.status == CHOIR_EENGINE)
+        return status == CHOIR_OK ? status : choir_fail(status, "%s", words);
+    return choir_fail(end.status, "%s", end.words);
+}
+
+/* After the loss of the engine. */
+static choir_status explain_loss(const choir_service *service)
+{
+    choir_engine_report unused;
+    const choir_status status = choir_frontend_wait_ready(service->frontend, 0, &unused);
+    choir_engine_report_destroy(&unused);
+    if (status == CHOIR_OK)
+        return choir_fail(CHOIR_EINTERNAL, "the engine was lost, and the front end says otherwise");
+    return explain(service, status);
+}
+
+/*
+ * Shuts down and waits until no process is left. An end before that was asked for is not told apart
+ * here.
+ */
+static choir_status end_job(choir_service *service, choir_job_end *end)
+{
+    choir_frontend_stop(service->frontend);
+    choir_status status =
+        choir_supervisor_wait(service->supervisor, service->shutdown_timeout_ms, end);
+    if (status != CHOIR_OK) {
+        choir_supervisor_kill(service->supervisor);
+        status = choir_supervisor_wait(service->supervisor, -1, end);
+        return choir_fail(status == CHOIR_OK ? CHOIR_EENGINE : status,
+                          "the ranks did not end in %.1f s and were killed",
+                          (double)service->shutdown_timeout_ms / 1000);
+    }
+    if (atomic_load(&service->n_stops_asked) > 1)
+        return choir_fail(CHOIR_EENGINE, "the ranks were killed as asked");
+    return end->status == CHOIR_OK ? CHOIR_OK : choir_fail(CHOIR_EENGINE, "%s", end->words);
 }
 
 static void destroy(choir_service *service)
@@ -321,12 +356,12 @@ choir_status choir_service_fingerprint(const choir_service_options *options, boo
         } while (status == CHOIR_ETIMEOUT);
         status = explain(created, status);
     }
-    if (status == CHOIR_OK) {
-        /* The ranks end by themselves; whether they do so well is part of the answer. */
-        status = choir_service_stop(&created);
-    } else if (created) {
+    /* The ranks end by themselves; whether they do so well is part of the answer. */
+    choir_job_end end;
+    if (status == CHOIR_OK)
+        status = end_job(created, &end);
+    if (created)
         destroy(created);
-    }
     return status;
 }
 
@@ -354,7 +389,7 @@ choir_status choir_service_wait(choir_service *service, int64_t timeout_ms)
         if (atomic_load(&service->n_stops_asked) > 0)
             return CHOIR_OK;
         if (atomic_load(&service->is_engine_lost))
-            return explain(service, choir_fail(CHOIR_EENGINE, "the ranks have ended"));
+            return explain_loss(service);
         const int64_t left_us = deadline_us - choir_clock_us();
         if (timeout_ms >= 0 && left_us <= 0)
             return choir_fail(CHOIR_ETIMEOUT, "the service still runs");
@@ -376,29 +411,15 @@ void choir_service_ask_stop(choir_service *service)
 
 choir_status choir_service_stop(choir_service **service)
 {
-    choir_service *it = *service;
-    choir_job_end end = {.status = CHOIR_OK};
-    if (!it)
+    if (!*service)
         return CHOIR_OK;
-    const bool was_lost = atomic_load(&it->is_engine_lost);
-    choir_frontend_stop(it->frontend);
-    const bool is_in_time =
-        choir_supervisor_wait(it->supervisor, it->shutdown_timeout_ms, &end) == CHOIR_OK;
-    if (!is_in_time) {
-        choir_supervisor_kill(it->supervisor);
-        if (choir_supervisor_wait(it->supervisor, -1, &end) != CHOIR_OK)
-            end.status = CHOIR_EINTERNAL;
-    }
-    const bool was_killed = atomic_load(&it->n_stops_asked) > 1;
-    const double seconds = (double)it->shutdown_timeout_ms / 1000;
+    const bool was_lost = atomic_load(&(*service)->is_engine_lost);
+    choir_job_end end;
+    choir_status status = end_job(*service, &end);
+    if (was_lost)
+        status = choir_fail(CHOIR_EENGINE, "%s", end.words);
+    choir_service *it = *service;
     *service = NULL;
     destroy(it);
-    if (!is_in_time)
-        return choir_fail(CHOIR_EENGINE, "the ranks did not end in %.1f s and were killed",
-                          seconds);
-    if (was_killed)
-        return choir_fail(CHOIR_EENGINE, "the ranks were killed as asked");
-    if (was_lost || end.status != CHOIR_OK)
-        return choir_fail(CHOIR_EENGINE, "%s", end.words);
-    return CHOIR_OK;
+    return status;
 }

@@ -57,8 +57,8 @@ const char *choir_service_endpoint(const choir_service *service);
 const char *choir_service_connection_file(const choir_service *service);
 
 /*
- * OK when a stop was asked for; EENGINE (with words) when the ranks died; ETIMEOUT after
- * timeout_ms, negative: never.
+ * OK when a stop was asked for; ETIMEOUT after timeout_ms, negative: never; else the ranks have
+ * ended, with the status and words of the one that failed, or EENGINE.
  */
 choir_status choir_service_wait(choir_service *service, int64_t timeout_ms) CHOIR_MUST_CHECK;
 
