@@ -201,16 +201,32 @@ static void submit(lead *l, const Choir__Engine__Submit *s)
     choir_outbox_take(l->outbox, &refusal);
 }
 
+/* Whether the front end was there and is gone: killed, not shut down. */
+static bool has_lost_front_end(lead *l)
+{
+    const bool is_up = choir_engine_link_is_up(l->link);
+    const bool is_lost = l->was_up && !is_up;
+    l->was_up |= is_up;
+    return is_lost;
+}
+
+/* Outputs that a front end would have got that is gone are dropped: serve() sees it, and ends. */
+static choir_status send_outputs(lead *l)
+{
+    const choir_status status = choir_outbox_send(l->outbox, l->link);
+    return status == CHOIR_EUNAVAILABLE && has_lost_front_end(l) ? CHOIR_OK : status;
+}
+
 static choir_status take_message(lead *l, const Choir__Engine__ToEngine *message)
 {
     switch (message->body_case) {
     case CHOIR__ENGINE__TO_ENGINE__BODY_SUBMIT:
         submit(l, message->submit);
         /* Sent here since a refusal's words are this thread's last error. */
-        return choir_outbox_send(l->outbox, l->link);
+        return send_outputs(l);
     case CHOIR__ENGINE__TO_ENGINE__BODY_ABORT:
         choir_scheduler_abort(l->scheduler, message->abort->id, choir_clock_us());
-        return choir_outbox_send(l->outbox, l->link);
+        return send_outputs(l);
     case CHOIR__ENGINE__TO_ENGINE__BODY_STATUS_QUERY:
         return send_status(l, message->status_query->serial);
     case CHOIR__ENGINE__TO_ENGINE__BODY_SHUTDOWN:
@@ -276,20 +292,11 @@ static choir_status collect_step(lead *l, int *n_in_flight)
     l->last_collect_us = now_us;
     status = choir_scheduler_complete(l->scheduler, step_id, rows, n_rows, now_us);
     if (status == CHOIR_OK)
-        status = choir_outbox_send(l->outbox, l->link);
+        status = send_outputs(l);
     choir_scheduler_load load;
     choir_scheduler_get_load(l->scheduler, &load);
     count_throughput(l, &load, now_us);
     return status;
-}
-
-/* Whether the front end was there and is gone: killed, not shut down. */
-static bool has_lost_front_end(lead *l)
-{
-    const bool is_up = choir_engine_link_is_up(l->link);
-    const bool is_lost = l->was_up && !is_up;
-    l->was_up |= is_up;
-    return is_lost;
 }
 
 static choir_status serve(lead *l, const volatile sig_atomic_t *stop)
