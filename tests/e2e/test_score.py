@@ -5,6 +5,7 @@ perplexity of the reference."""
 import json
 import math
 import os
+import subprocess
 import tempfile
 
 import cli
@@ -77,4 +78,20 @@ with cli.Service("-n", 2) as service:
 cli.refuse(cli.EUSAGE, "one measure is wanted", "eval", "--file", TEXT)
 cli.refuse(cli.EUSAGE, "--file FILE", "eval", "perplexity")
 cli.refuse(cli.EUSAGE, "--window", "eval", "perplexity", "--file", TEXT, "--window", 1)
+cli.check_nothing_left(before)
+
+# A service that is asked to end while it computes ends at once, with code 0; its client says so.
+with cli.Service("-n", 2) as service, tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+    file.write("The quick brown fox jumps over the lazy dog. " * 20000)
+    file.flush()
+    busy = subprocess.Popen([cli.CHOIR, "eval", "perplexity", *service.flags, "--file", file.name],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while True:
+        state = cli.lines_of_json("status", *service.flags, "--json")[0]
+        if state["load"]["num_running_reqs"] > 0:
+            break
+        cli.equal(busy.poll(), None, "eval on a service")
+words = busy.communicate(timeout=60)
+cli.equal(busy.returncode, cli.EUNAVAILABLE, f"exit code of a client whose service ends: {words}")
+cli.check(words[1].count("\n") == 1 and words[1].startswith("choir: "), f"its words: {words}")
 cli.check_nothing_left(before)
