@@ -93,8 +93,6 @@ static choir_status run_turn(chat_state *chat)
 {
     choir_reply answer = {0};
     choir_inquiry request;
-    char *text = NULL;
-    size_t length = 0;
     trim_history(chat);
     choir_status status = choir_inquiry_create(&chat->options->sampling, &request);
     request.generate.wants_logprobs |= chat->options->is_json;
@@ -107,10 +105,8 @@ static choir_status run_turn(chat_state *chat)
     const bool is_cancelled = status == CHOIR_ECANCELLED;
     if (status == CHOIR_OK)
         status = show_answer(chat, &answer);
-    text = answer.text;
-    length = answer.text_length;
-    if ((status == CHOIR_OK || is_cancelled) && length > 0) {
-        const choir_status added = add_message(chat, text, length);
+    if ((status == CHOIR_OK || is_cancelled) && answer.text_length > 0) {
+        const choir_status added = add_message(chat, answer.text, answer.text_length);
         status = added == CHOIR_OK ? status : added;
     } else {
         choir_conversation_drop_last(&chat->conversation);
