@@ -284,6 +284,15 @@ choir_status choir_flags_parse(const choir_command *command, int argc, char **ar
     return CHOIR_OK;
 }
 
+/* Characters of UTF-8, each taken as one column. */
+static int columns(const char *text, size_t length)
+{
+    int n = 0;
+    for (size_t i = 0; i < length; i++)
+        n += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return n;
+}
+
 /* Prints words from `column` on, breaking lines before HELP_WIDTH and indenting them alike. */
 static void print_wrapped(FILE *file, const char *text, int column)
 {
@@ -291,7 +300,7 @@ static void print_wrapped(FILE *file, const char *text, int column)
     const char *word;
     size_t length;
     while (next_word(&text, &word, &length)) {
-        if (at > column && at + 1 + (int)length > HELP_WIDTH) {
+        if (at > column && at + 1 + columns(word, length) > HELP_WIDTH) {
             (void)fprintf(file, "\n%*s", column, "");
             at = column;
         } else if (at > column) {
@@ -299,7 +308,7 @@ static void print_wrapped(FILE *file, const char *text, int column)
             at++;
         }
         (void)fprintf(file, "%.*s", (int)length, word);
-        at += (int)length;
+        at += columns(word, length);
     }
     (void)fputc('\n', file);
 }
@@ -316,10 +325,11 @@ static void print_flag(FILE *file, const choir_flag *flag)
                                  (int)length, word);
     if (flag->argument != NULL && used < sizeof left)
         (void)snprintf(left + used, sizeof left - used, " %s", flag->argument);
-    if (strlen(left) + 4 > HELP_COLUMN)
+    const int width = columns(left, strlen(left));
+    if (width + 4 > HELP_COLUMN)
         (void)fprintf(file, "  %s\n%*s", left, HELP_COLUMN, "");
     else
-        (void)fprintf(file, "  %-*s", HELP_COLUMN - 2, left);
+        (void)fprintf(file, "  %s%*s", left, HELP_COLUMN - 2 - width, "");
     print_wrapped(file, flag->help, HELP_COLUMN);
 }
 

@@ -62,9 +62,14 @@ static void print_help(void)
                  "Choir serves a large language model from the CPUs of many nodes.\n\nVerbs:\n");
     for (size_t i = 0; i < N_VERBS; i++)
         (void)printf("  %-12s %s\n", verbs[i].name, verbs[i].help);
-    (void)printf("\n`choir VERB --help` tells the flags of a verb, with examples.\n"
-                 "`choir --version` tells the version.\n\nExample:\n"
-                 "  choir generate --model model.gguf \"Once upon a time\"\n");
+    (void)printf(
+        "\n`choir VERB --help` tells the flags of a verb, with examples.\n"
+        "`choir --version` tells the version.\n\n"
+        "Exit codes: 0 done, 1 a bug, 2 wrong flag or argument, 3 file or socket failed, 4 "
+        "damaged\nfile, 5 not supported, 6 out of memory, 7 refused request, 8 no service, "
+        "9 no answer in\ntime, 10 interrupted, 11 the ranks failed, 12 the model file "
+        "changed.\n\nExample:\n"
+        "  choir generate --model model.gguf \"Once upon a time\"\n");
 }
 
 static choir_status run_verb(int argc, char **argv)

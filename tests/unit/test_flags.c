@@ -28,7 +28,7 @@ static const choir_flag flags[] = {
     {"--level", "L", "kernels", CHOIR_FLAG_STRING, AT(level), 0, 0, "ref avx2"},
     {"--logprobs", "[K]", "alternatives", CHOIR_FLAG_OPTIONAL, AT(logprobs), 0, 64, NULL},
     {"--stop", "TEXT", "ends the answer", CHOIR_FLAG_STRINGS, AT(stop), 0, 0, NULL},
-    {"--tensor-split", "A,B", "shares", CHOIR_FLAG_REALS, AT(split), 0, 1e9, NULL},
+    {"--tensor-split", "A,B,…", "shares", CHOIR_FLAG_REALS, AT(split), 0, 1e9, NULL},
 };
 
 static options taken;
@@ -172,6 +172,7 @@ static void test_help_text(void **state)
     assert_non_null(strstr(text, "usage: choir test [FLAGS]\n\nA test.\n"));
     assert_non_null(strstr(text, "\nOptions:\n"));
     assert_non_null(strstr(text, "  -n, --n-ranks N                 ranks (default 1)\n"));
+    assert_non_null(strstr(text, "  --tensor-split A,B,…            shares\n"));
     assert_non_null(strstr(text, "\nExample:\n  choir test\n"));
     free(text);
 }
