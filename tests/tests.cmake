@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every test_<stem>.c of tests/unit and check_<stem>.c of tests/kernels is one cmocka program; it runs
 # with the source folder as its working directory and finds the build in $CHOIR_BUILD.
-add_custom_target(test-programs)
+add_custom_target(test-programs DEPENDS choir_python)
 function(choir_test_programs folder pattern)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/${pattern}_*.c)
     foreach(source ${sources})
