@@ -40,8 +40,9 @@ static const mpi_dialect dialects[] = {
             /* One host: no search for networks; shared memory as it is fastest for 4-64 KiB. */
             " --mca pml ob1 --mca btl self,vader"
             " --mca btl_vader_single_copy_mechanism none --mca btl_vader_eager_limit 66000"
-            /* A rank that waits gives its core away: on an idle machine 0.9 s stay 0.9 s, on a busy
-               one 8 s become 1 s (choir fingerprint of the tiny test model, 2 ranks on 2 cores). */
+            /* A rank that waits gives its core away. On an idle machine that costs nothing (choir
+               fingerprint of the tiny test model, 2 ranks on 2 cores: 0.93 s without, 0.95 s with
+               it); on a busy one ranks that spin wait for each other's time slices. */
             " --mca mpi_yield_when_idle 1"
             /* Files lie where they are found and removed after a kill. */
             " --mca orte_tmpdir_base %f --mca btl_vader_backing_directory %s"

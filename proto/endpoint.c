@@ -21,7 +21,8 @@ choir_status choir_runtime_folder(char folder[CHOIR_PATH_BYTES])
 {
     struct stat info;
     const char *base = getenv("XDG_RUNTIME_DIR");
-    const int length = base && base[0] == '/'
+    /* After `su` the variable may name another user's folder, or one that is gone. */
+    const int length = base && base[0] == '/' && access(base, W_OK) == 0
                            ? snprintf(folder, CHOIR_PATH_BYTES, "%s/choir", base)
                            : snprintf(folder, CHOIR_PATH_BYTES, "/tmp/choir-%ld", (long)getuid());
     if (length < 0 || length >= CHOIR_PATH_BYTES)
