@@ -23,3 +23,4 @@ endfunction()
 
 choir_fuzz(gguf choir_model choir_kernels choir_common)
 choir_fuzz(tokenizer choir_fixtures choir_model choir_kernels choir_common)
+choir_fuzz(envelope choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
