@@ -17,6 +17,7 @@
 
 enum {
     CLIENT_MESSAGES_A_TURN = 32,
+    CLIENTS_A_TURN_US = 10000, /* or less: large texts take long, and the engine's news wait */
     ENGINE_MESSAGES_A_TURN = 64,
     SLOW_CLIENT_MS = 20,    /* between attempts to send to a client whose queue is full */
     IDLE_MS = 1000,         /* between looks at the clock while there are clients */
@@ -403,6 +404,8 @@ static void read_message(loop_state *loop, const choir_message *received)
 static void read_clients(loop_state *loop, choir_message *received)
 {
     for (int i = 0; i < CLIENT_MESSAGES_A_TURN; i++) {
+        if (choir_clock_us() - loop->now_us > CLIENTS_A_TURN_US && i > 0)
+            return;
         if (!choir_socket_receive(loop->clients.socket, received))
             return;
         read_message(loop, received);
