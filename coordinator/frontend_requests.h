@@ -27,7 +27,7 @@ typedef enum choir_request_phase {
     CHOIR_REQUEST_DONE,
 } choir_request_phase;
 
-enum { CHOIR_REQUEST_SLOTS_MAX = 65536, CHOIR_REQUEST_ID_BYTES = 65 };
+enum { CHOIR_REQUEST_SLOTS_MAX = 65536, CHOIR_REQUEST_ID_BYTES = CHOIR_REQUEST_ID_BYTES_MAX + 1 };
 
 struct choir_request {
     choir_request *next, *previous; /* of the same peer */

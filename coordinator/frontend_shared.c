@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CANCELS_MAX = 1024 };
+enum { CANCELS_MAX = 65536 }; /* that wait, ids counted too */
 
 choir_status choir_frontend_shared_open(choir_frontend_shared *shared)
 {
@@ -84,7 +84,10 @@ static choir_cancel *copy_cancel(const Choir__Client__Cancel *cancel)
         choir_alloc(cancel->n_request_ids, sizeof *copy->ids, (void **)&copy->ids);
     for (size_t i = 0; i < cancel->n_request_ids && status == CHOIR_OK; i++) {
         const char *id = cancel->request_ids[i];
-        status = choir_copy_string(id, strlen(id), &copy->ids[i]);
+        const size_t length = strlen(id);
+        if (length > CHOIR_REQUEST_ID_BYTES_MAX)
+            continue;
+        status = choir_copy_string(id, length, &copy->ids[copy->n_ids]);
         copy->n_ids += status == CHOIR_OK;
     }
     if (status != CHOIR_OK)
@@ -101,10 +104,11 @@ void choir_frontend_put_cancel(choir_frontend_shared *shared, const Choir__Clien
         return;
     memcpy(copy->session, cancel->session.data, sizeof copy->session);
     pthread_mutex_lock(&shared->lock);
-    if (shared->n_cancels < CANCELS_MAX) {
+    const size_t n_more = 1 + copy->n_ids;
+    if (n_more <= CANCELS_MAX - shared->n_cancels) {
         copy->next = shared->cancels;
         shared->cancels = copy;
-        shared->n_cancels++;
+        shared->n_cancels += n_more;
         copy = NULL;
     }
     pthread_mutex_unlock(&shared->lock);

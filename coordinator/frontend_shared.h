@@ -67,8 +67,8 @@ typedef struct choir_frontend_shared {
     /* to the request thread */
     bool asked_lost;
     char lost_words[CHOIR_FRONTEND_WORDS];
-    choir_cancel *cancels; /* newest first */
-    size_t n_cancels;
+    choir_cancel *cancels;  /* newest first */
+    size_t n_cancels;       /* and their ids */
     uint64_t status_wanted; /* serial */
     /* to the control thread */
     uint64_t status_done; /* serial, <= status_wanted */
@@ -87,7 +87,8 @@ void choir_frontend_wake(int descriptor);
 void choir_frontend_drain(int descriptor);
 
 /*
- * Keeps a Cancel for the request thread; dropped silently if memory is out or too many wait.
+ * Keeps a Cancel for the request thread, without ids that no request can have; dropped silently if
+ * memory is out or too many wait.
  * Take gives the whole list away, to be freed with choir_cancel_destroy().
  */
 void choir_frontend_put_cancel(choir_frontend_shared *shared, const Choir__Client__Cancel *cancel);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coordinator/request_check.h"
 
+#include "common/mem.h"
+
 #include <math.h>
 #include <string.h>
 
 enum {
-    REQUEST_ID_BYTES_MAX = 64,
     STOP_STRINGS_MAX = 16,
     STOP_STRING_BYTES_MAX = 256,
     STOP_TOKENS_MAX = 128,
@@ -41,7 +42,7 @@ choir_error_kind choir_request_check_token_ids(const int32_t *ids, size_t n_ids,
 static choir_error_kind check_id(const char *request_id, const char **param)
 {
     const size_t length = strlen(request_id);
-    if (length < 1 || length > REQUEST_ID_BYTES_MAX)
+    if (length < 1 || length > CHOIR_REQUEST_ID_BYTES_MAX)
         return refuse(CHOIR_ERROR_REQUEST_ID, "request_id", param);
     return CHOIR_ERROR_NONE;
 }
@@ -166,6 +167,12 @@ choir_error_kind choir_request_check_length(size_t n_prompt, size_t n_new, uint3
     if (n_prompt > max_model_len || n_new > max_model_len - n_prompt)
         return CHOIR_ERROR_INPUT_TOKENS;
     return CHOIR_ERROR_NONE;
+}
+
+size_t choir_request_max_bytes(const choir_request_limits *limits, uint32_t max_model_len)
+{
+    size_t bytes;
+    return choir_size_mul(limits->longest_piece, max_model_len, &bytes) ? bytes : SIZE_MAX;
 }
 
 void choir_request_sampling(const Choir__Client__SamplingParams *params, uint64_t seed,

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 enum {
+    CHOIR_REQUEST_ID_BYTES_MAX = 64,
     CHOIR_INPUT_BYTES_MAX = 4 << 20,   /* of a text or of a chat's JSON */
     CHOIR_SCORE_ENTRIES_MAX = 1 << 20, /* log-probabilities of one Score, alternatives included */
 };
@@ -23,6 +24,7 @@ typedef struct choir_request_limits {
     int32_t n_vocab;
     const char *model; /* the name that is served */
     bool has_template;
+    size_t longest_piece; /* bytes of the vocabulary's longest token */
 } choir_request_limits;
 
 /*
@@ -47,6 +49,13 @@ choir_error_kind choir_request_check_token_ids(const int32_t *ids, size_t n_ids,
  */
 choir_error_kind choir_request_check_length(size_t n_prompt, size_t n_new,
                                             uint32_t max_model_len) CHOIR_MUST_CHECK;
+
+/*
+ * Bytes that max_model_len tokens can stand for at most. A longer text is refused before its tokens
+ * are made, which would keep every client waiting. (Bytes for which the vocabulary has no token
+ * count too.)
+ */
+size_t choir_request_max_bytes(const choir_request_limits *limits, uint32_t max_model_len);
 
 /* The sampling settings of a checked request; `seed` where it has none. */
 void choir_request_sampling(const Choir__Client__SamplingParams *params, uint64_t seed,
