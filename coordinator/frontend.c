@@ -56,6 +56,18 @@ static choir_status set_model_name(const choir_frontend_options *options,
     return CHOIR_OK;
 }
 
+static size_t longest_piece(const choir_tokenizer *tokenizer)
+{
+    size_t longest = 0;
+    for (int32_t id = 0; id < choir_tokenizer_size(tokenizer); id++) {
+        const char *bytes;
+        size_t length;
+        choir_tokenizer_piece(tokenizer, id, &bytes, &length);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
 static choir_status open_model(const choir_frontend_options *options, choir_frontend_setup *setup)
 {
     choir_model *model = NULL;
@@ -70,6 +82,7 @@ static choir_status open_model(const choir_frontend_options *options, choir_fron
             choir_chat_recognise(choir_model_gguf(model), &setup->chat_template);
         setup->limits.has_template = recognised == CHOIR_OK;
         setup->limits.n_vocab = choir_tokenizer_size(setup->tokenizer);
+        setup->limits.longest_piece = longest_piece(setup->tokenizer);
         setup->limits.model = setup->model;
         snprintf(setup->architecture, sizeof setup->architecture, "%s",
                  choir_model_hparams(model)->architecture);

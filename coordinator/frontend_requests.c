@@ -239,8 +239,9 @@ void choir_requests_generate(choir_requests *requests, choir_peer *peer, uint64_
     if (kind == CHOIR_ERROR_NONE)
         kind = check_room(requests, peer, generate->request_id, &param);
     if (kind == CHOIR_ERROR_NONE)
-        kind = choir_prompt_of_generate(generate, setup->tokenizer, setup->chat_template, &ids,
-                                        &n_ids, &param);
+        kind = choir_prompt_of_generate(generate, setup->tokenizer, setup->chat_template,
+                                        choir_request_max_bytes(&setup->limits, max_model_len),
+                                        &ids, &n_ids, &param);
     if (kind == CHOIR_ERROR_NONE)
         kind = choir_request_check_length(n_ids, 1, max_model_len);
     if (kind == CHOIR_ERROR_NONE)
@@ -295,7 +296,9 @@ void choir_requests_score(choir_requests *requests, choir_peer *peer, uint64_t s
     if (kind == CHOIR_ERROR_NONE)
         kind = check_room(requests, peer, score->request_id, &param);
     if (kind == CHOIR_ERROR_NONE)
-        kind = choir_prompt_of_score(score, setup->tokenizer, &ids, &n_ids, &param);
+        kind = choir_prompt_of_score(score, setup->tokenizer,
+                                     choir_request_max_bytes(&setup->limits, max_model_len), &ids,
+                                     &n_ids, &param);
     if (kind == CHOIR_ERROR_NONE)
         kind = choir_request_check_length(n_ids, 0, max_model_len);
     if (kind == CHOIR_ERROR_NONE)

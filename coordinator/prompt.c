@@ -45,42 +45,56 @@ static choir_error_kind add_bos(const choir_tokenizer *tokenizer, int32_t **ids,
     return CHOIR_ERROR_NONE;
 }
 
-static choir_error_kind from_text(const char *text, const choir_tokenizer *tokenizer, int32_t **ids,
-                                  size_t *n_ids, const char **param)
+static choir_error_kind from_text(const char *text, const choir_tokenizer *tokenizer,
+                                  size_t max_bytes, int32_t **ids, size_t *n_ids,
+                                  const char **param)
 {
+    const size_t length = strlen(text);
     *param = "text";
-    const choir_status status =
-        choir_tokenizer_encode(tokenizer, text, strlen(text), false, ids, n_ids);
+    if (length > max_bytes)
+        return CHOIR_ERROR_INPUT_TOKENS;
+    const choir_status status = choir_tokenizer_encode(tokenizer, text, length, false, ids, n_ids);
     if (status != CHOIR_OK)
         return kind_of(status, CHOIR_ERROR_INPUT_BYTES);
     return choir_tokenizer_adds_bos(tokenizer) ? add_bos(tokenizer, ids, n_ids) : CHOIR_ERROR_NONE;
 }
 
+static size_t content_bytes(const choir_chat_messages *messages)
+{
+    size_t bytes = 0; /* at most those of the JSON */
+    for (size_t i = 0; i < messages->n_messages; i++)
+        bytes += messages->messages[i].length;
+    return bytes;
+}
+
 static choir_error_kind from_chat(const char *json, const choir_tokenizer *tokenizer,
-                                  choir_chat_template chat_template, int32_t **ids, size_t *n_ids)
+                                  choir_chat_template chat_template, size_t max_bytes,
+                                  int32_t **ids, size_t *n_ids)
 {
     choir_chat_messages messages = {0};
     choir_status status = choir_chat_parse_messages(json, strlen(json), &messages);
-    if (status == CHOIR_OK)
+    const bool is_too_long = status == CHOIR_OK && content_bytes(&messages) > max_bytes;
+    if (status == CHOIR_OK && !is_too_long)
         status = choir_chat_encode(chat_template, tokenizer, messages.messages, messages.n_messages,
                                    true, ids, n_ids);
     choir_chat_messages_destroy(&messages);
-    return kind_of(status, CHOIR_ERROR_MESSAGES);
+    return is_too_long ? CHOIR_ERROR_INPUT_TOKENS : kind_of(status, CHOIR_ERROR_MESSAGES);
 }
 
 choir_error_kind choir_prompt_of_generate(const Choir__Client__Generate *generate,
                                           const choir_tokenizer *tokenizer,
-                                          choir_chat_template chat_template, int32_t **ids,
-                                          size_t *n_ids, const char **param)
+                                          choir_chat_template chat_template, size_t max_bytes,
+                                          int32_t **ids, size_t *n_ids, const char **param)
 {
     *ids = NULL;
     *n_ids = 0;
     switch (generate->input_case) {
     case CHOIR__CLIENT__GENERATE__INPUT_TEXT:
-        return from_text(generate->text, tokenizer, ids, n_ids, param);
+        return from_text(generate->text, tokenizer, max_bytes, ids, n_ids, param);
     case CHOIR__CLIENT__GENERATE__INPUT_CHAT:
         *param = "messages_json";
-        return from_chat(generate->chat->messages_json, tokenizer, chat_template, ids, n_ids);
+        return from_chat(generate->chat->messages_json, tokenizer, chat_template, max_bytes, ids,
+                         n_ids);
     case CHOIR__CLIENT__GENERATE__INPUT_TOKEN_IDS:
         *param = "token_ids";
         return from_ids(generate->token_ids, ids, n_ids);
@@ -91,13 +105,13 @@ choir_error_kind choir_prompt_of_generate(const Choir__Client__Generate *generat
 }
 
 choir_error_kind choir_prompt_of_score(const Choir__Client__Score *score,
-                                       const choir_tokenizer *tokenizer, int32_t **ids,
-                                       size_t *n_ids, const char **param)
+                                       const choir_tokenizer *tokenizer, size_t max_bytes,
+                                       int32_t **ids, size_t *n_ids, const char **param)
 {
     *ids = NULL;
     *n_ids = 0;
     if (score->input_case == CHOIR__CLIENT__SCORE__INPUT_TEXT)
-        return from_text(score->text, tokenizer, ids, n_ids, param);
+        return from_text(score->text, tokenizer, max_bytes, ids, n_ids, param);
     *param = "token_ids";
     return from_ids(score->token_ids, ids, n_ids);
 }

@@ -98,12 +98,22 @@ static void max_tokens_fits_the_room(void **state)
     assert_int_equal(choir_request_max_tokens(&params, 7), 7);
 }
 
+static void texts_that_cannot_fit(void **state)
+{
+    const choir_request_limits some = {.longest_piece = 10};
+    const choir_request_limits huge = {.longest_piece = SIZE_MAX / 2};
+    (void)state;
+    assert_int_equal(choir_request_max_bytes(&some, 2048), 20480);
+    assert_int_equal(choir_request_max_bytes(&huge, 2), SIZE_MAX - 1);
+    assert_int_equal(choir_request_max_bytes(&huge, 3), SIZE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edges_are_inside),         cmocka_unit_test(absent_field_is_not_looked_at),
         cmocka_unit_test(seed_zero_is_a_seed),      cmocka_unit_test(lengths),
-        cmocka_unit_test(max_tokens_fits_the_room),
+        cmocka_unit_test(max_tokens_fits_the_room), cmocka_unit_test(texts_that_cannot_fit),
     };
     return cmocka_run_group_tests_name("request_check", tests, NULL, NULL);
 }
