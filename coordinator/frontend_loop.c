@@ -464,7 +464,7 @@ static void ask_engine_status(loop_state *loop, uint64_t serial, bool is_ready)
 static void lose_engine(loop_state *loop, const char *words)
 {
     read_engine(loop); /* its last words, if there are any */
-    engine_failed(loop, CHOIR_EENGINE, words, words);
+    engine_failed(loop, CHOIR_EENGINE, words, strchr(words, '/') ? "" : words); /* no paths */
     pthread_mutex_lock(&loop->shared->lock);
     loop->shared->asked_lost = false;
     pthread_cond_broadcast(&loop->shared->changed);

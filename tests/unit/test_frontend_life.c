@@ -88,6 +88,31 @@ static void lost_engine_ends_its_requests(void **state)
     choir_client_destroy(&client);
 }
 
+static void clients_hear_of_no_path(void **state)
+{
+    echo_service *service = *state;
+    choir_client *client = echo_connect(service);
+    const choir_generate_request request = echo_request_text("on and on ", 0);
+    choir_engine_report report;
+    echo_answer *answer = echo_start(client, &request);
+    echo_wait(service, &service->engine.n_active, 1);
+    echo_set(service, &service->engine.is_silent, true);
+    choir_frontend_engine_lost(service->frontend, "rank 1: /models/a.gguf was written to");
+    assert_int_equal(choir_frontend_wait_ready(service->frontend, 0, &report), CHOIR_EENGINE);
+    assert_non_null(strstr(choir_error(), "/models/a.gguf"));
+    for (int i = 0; i < 2; i++) { /* the running one, and one that comes later */
+        if (i == 0)
+            echo_finish(client, &answer, 1, answer);
+        else
+            answer = echo_generate(client, &request);
+        assert_int_equal(answer->status, CHOIR_EUNAVAILABLE);
+        assert_non_null(strstr(answer->message, "the engine has stopped"));
+        assert_null(strchr(answer->message, '/'));
+        free(answer);
+    }
+    choir_client_destroy(&client);
+}
+
 static void stop_tells_clients_and_engine(void **state)
 {
     echo_service *service = *state;
@@ -163,6 +188,7 @@ int main(void)
         SERVICE_TEST(connection_file_says_where),
         cmocka_unit_test(start_is_waited_for_and_failure_told),
         SERVICE_TEST(lost_engine_ends_its_requests),
+        SERVICE_TEST(clients_hear_of_no_path),
         SERVICE_TEST(stop_tells_clients_and_engine),
         cmocka_unit_test(fingerprint_needs_no_clients),
         SERVICE_TEST(two_services_do_not_share_endpoint_or_file),
