@@ -16,6 +16,7 @@ function(choir_fuzz stem)
         target_link_libraries(${program} ${ARGN})
         set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     endforeach()
+    add_dependencies(test-programs fuzz_${stem})
     add_test(NAME fuzz/fuzz_${stem} COMMAND fuzz_${stem} tests/fuzz/corpus/${stem}
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(fuzz/fuzz_${stem} PROPERTIES TIMEOUT 60 LABELS fuzz)
