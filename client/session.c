@@ -19,6 +19,7 @@ struct choir_session {
     Choir__Client__ServerMessage *welcome;
     char endpoint[CHOIR_ENDPOINT_BYTES];
     uint64_t seq;
+    size_t n_lost; /* connections of the request socket before the welcome */
 };
 
 static choir_status fail_gone(const choir_session *session, const char *how)
@@ -69,6 +70,7 @@ static choir_status await_welcome(choir_session *session, int64_t deadline_us)
         return status;
     if (message->body_case == CHOIR__CLIENT__SERVER_MESSAGE__BODY_WELCOME) {
         session->welcome = message;
+        session->n_lost = choir_socket_n_lost(session->sockets[CHOIR_SESSION_REQUEST]);
         return CHOIR_OK;
     }
     status = message->body_case == CHOIR__CLIENT__SERVER_MESSAGE__BODY_ERROR
@@ -168,6 +170,13 @@ static choir_status wait_turn(choir_session *session, choir_socket *socket, int6
     return status;
 }
 
+/* A connection made again is that of another client to the service: our requests have ended. */
+static bool is_lost(const choir_session *session)
+{
+    choir_socket *socket = session->sockets[CHOIR_SESSION_REQUEST];
+    return !choir_socket_is_up(socket) || choir_socket_n_lost(socket) != session->n_lost;
+}
+
 choir_status choir_session_receive(choir_session *session, choir_session_socket where,
                                    int timeout_ms, Choir__Client__ServerMessage **message)
 {
@@ -185,7 +194,7 @@ choir_status choir_session_receive(choir_session *session, choir_session_socket 
             heard_us = now_us;
             status = read_message(session, message);
         } else if (status == CHOIR_OK && session->welcome && where == CHOIR_SESSION_REQUEST &&
-                   !choir_socket_is_up(socket)) {
+                   is_lost(session)) {
             status = fail_gone(session, "is gone");
         } else if (status == CHOIR_OK && now_us - heard_us > SILENCE_US) {
             status = fail_gone(session, "has not answered for 15 s");

@@ -26,6 +26,7 @@ struct choir_socket {
     void *zmq;
     void *monitor; /* DEALER: tells of connections made and lost */
     bool is_connected, is_inproc;
+    size_t n_lost; /* connections */
     bool is_bound;
     char path[SOCKET_PATH_BYTES]; /* of a bound ipc socket, "" if it is none, */
     dev_t device;                 /* and which file that is */
@@ -246,8 +247,17 @@ static void read_monitor(choir_socket *socket)
         if (zmq_recv(socket->monitor, address, sizeof address, ZMQ_DONTWAIT) < 0)
             return;
         memcpy(&kind, event, sizeof kind);
+        const bool was_connected = socket->is_connected;
         socket->is_connected = kind == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+        socket->n_lost += was_connected && !socket->is_connected;
     }
+}
+
+size_t choir_socket_n_lost(choir_socket *socket)
+{
+    if (socket->monitor)
+        read_monitor(socket);
+    return socket->n_lost;
 }
 
 bool choir_socket_is_up(choir_socket *socket)

@@ -40,6 +40,11 @@ choir_status choir_socket_bound(const choir_socket *socket, char *endpoint,
 choir_status choir_socket_connect(choir_socket *socket, const char *endpoint) CHOIR_MUST_CHECK;
 /* PAIR and DEALER: whether a peer is connected at this moment (PAIR: and can be sent to). */
 bool choir_socket_is_up(choir_socket *socket);
+/*
+ * DEALER: how many connections were lost so far. For a ROUTER a connection made again is another
+ * peer, so is_up() alone does not tell that what was asked for still comes.
+ */
+size_t choir_socket_n_lost(choir_socket *socket);
 
 /* Bytes that somebody else owns. */
 typedef struct choir_part {
