@@ -8,6 +8,7 @@
 #include "proto/envelope.h"
 #include "proto/report_wire.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,18 +164,21 @@ static void reply_status(control_state *control, const pending_status *pending)
     free(parts.list);
 }
 
-/* Asks the request thread for fresh figures; the answer goes out by reply_due(). */
+/* Asks the request thread for fresh figures; the answer goes out by reply_due(). Where too many
+ * wait, whoever asks gets the last ones at once: a flood of one client is not refused to others. */
 static void ask_status(control_state *control, choir_part peer, uint64_t seq)
 {
     choir_frontend_shared *shared = control->shared;
-    if (control->n_pending == PENDING_MAX || peer.length > CHOIR_PEER_ID_BYTES) {
-        reply_error(control, peer, seq, CHOIR_ERROR_BUSY, "");
+    pending_status asked = {
+        .peer_length = peer.length, .seq = seq, .deadline_us = choir_clock_us() + STATUS_WAIT_US};
+    assert(peer.length <= sizeof asked.peer); /* ZeroMQ's limit of a routing id */
+    memcpy(asked.peer, peer.bytes, peer.length);
+    if (control->n_pending == PENDING_MAX) {
+        reply_status(control, &asked);
         return;
     }
     pending_status *pending = &control->pending[control->n_pending++];
-    *pending = (pending_status){
-        .peer_length = peer.length, .seq = seq, .deadline_us = choir_clock_us() + STATUS_WAIT_US};
-    memcpy(pending->peer, peer.bytes, peer.length);
+    *pending = asked;
     pthread_mutex_lock(&shared->lock);
     pending->serial = ++shared->status_wanted;
     pthread_mutex_unlock(&shared->lock);

@@ -336,6 +336,24 @@ static void t27_client_may_have_so_many_requests(void **state)
     free(service);
 }
 
+/* More than the front end keeps: all are answered, though the engine says nothing. */
+static void t27_flood_of_status_is_answered(void **state)
+{
+    enum { N = 100 };
+    echo_service *service = *state;
+    rude_client client = rude_connect(choir_frontend_control_endpoint(service->frontend));
+    Choir__Client__Status status = CHOIR__CLIENT__STATUS__INIT;
+    Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
+    echo_set(service, &service->engine.is_silent, true);
+    message.body_case = CHOIR__CLIENT__CLIENT_MESSAGE__BODY_STATUS;
+    message.status = &status;
+    for (int i = 0; i < N; i++)
+        rude_send_message(&client, &message);
+    for (int i = 0; i < N; i++)
+        expect_kind(&client, CHOIR__CLIENT__SERVER_MESSAGE__BODY_CLUSTER_STATUS);
+    rude_close(&client);
+}
+
 /* Cancels on a socket and gives the answer's bytes but for the number that it answers. */
 static void cancel_and_pack(const rude_client *client, const char *id,
                             const ProtobufCBinaryData *session, uint8_t **bytes, size_t *length)
@@ -406,6 +424,7 @@ int main(void)
         SERVICE_TEST(t24_vanished_client_is_cancelled),
         cmocka_unit_test(t25_client_that_does_not_read_is_cancelled),
         cmocka_unit_test(t27_client_may_have_so_many_requests),
+        SERVICE_TEST(t27_flood_of_status_is_answered),
         SERVICE_TEST(t29_cancel_has_one_answer_for_all),
     };
     return cmocka_run_group_tests_name("frontend_faults", tests, NULL, NULL);
