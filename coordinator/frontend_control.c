@@ -8,7 +8,6 @@
 #include "proto/envelope.h"
 #include "proto/report_wire.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,7 +170,10 @@ static void ask_status(control_state *control, choir_part peer, uint64_t seq)
     choir_frontend_shared *shared = control->shared;
     pending_status asked = {
         .peer_length = peer.length, .seq = seq, .deadline_us = choir_clock_us() + STATUS_WAIT_US};
-    assert(peer.length <= sizeof asked.peer); /* ZeroMQ's limit of a routing id */
+    if (peer.length > sizeof asked.peer) { /* no ZeroMQ has such an id, but a hostile peer may */
+        reply_error(control, peer, seq, CHOIR_ERROR_BUSY, "");
+        return;
+    }
     memcpy(asked.peer, peer.bytes, peer.length);
     if (control->n_pending == PENDING_MAX) {
         reply_status(control, &asked);
