@@ -330,8 +330,10 @@ void choir_worker_destroy(choir_worker **worker)
     if (!w)
         return;
     destroy_lead(w);
-    for (int i = 0; i < ACTIVATION_BUFFERS; i++)
+    for (int i = 0; i < ACTIVATION_BUFFERS; i++) {
+        assert(!w->x_sends[i].is_active);
         free(w->x[i]);
+    }
     free(w->wanted);
     free(w->logits);
     free(w->record);
@@ -460,6 +462,18 @@ static pending_step *pending_at(const choir_worker *w, uint64_t index)
     return pending;
 }
 
+/*
+ * Until all that this rank has sent is on its way. MPI sends only inside its own calls, so a rank
+ * that leaves MPI alone for a while, or frees its buffers, has to end its sends before.
+ */
+static void flush_sends(choir_worker *w)
+{
+    for (int i = 0; i < ACTIVATION_BUFFERS; i++)
+        choir_comm_wait(&w->x_sends[i]);
+    for (int i = 0; w->pending && i < w->layout->n_stages; i++)
+        (void)pending_at(w, (uint64_t)i);
+}
+
 /* Merges a step's records, tile by tile; x is this rank's where it is on the last stage too. */
 static void gather_results(choir_worker *w, int n_wanted, const float *x)
 {
@@ -525,6 +539,8 @@ choir_status choir_worker_collect(choir_worker *worker, uint64_t *step_id,
             gather_results(w, step->n_wanted, NULL);
     }
     w->n_collected++;
+    if (w->n_collected == w->n_begun)
+        flush_sends(w);
     *step_id = step->id;
     *rows = w->results.rows;
     *n_rows = step->n_wanted;
@@ -566,8 +582,7 @@ choir_status choir_worker_follow(choir_worker *worker)
         if (status == CHOIR_OK && w->slice->is_last_stage)
             send_results(w, x, step.n_wanted);
     }
-    for (int i = 0; i < ACTIVATION_BUFFERS; i++)
-        choir_comm_wait(&w->x_sends[i]);
+    flush_sends(w);
     free(message);
     return status;
 }

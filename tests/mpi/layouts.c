@@ -39,6 +39,35 @@ static int parse_split(char *text, double *weights)
     return n;
 }
 
+/*
+ * A step that wants nothing comes back before the other stages have it; the engine must end well
+ * all the same. 60 rows, so that MPI does not take them as an eager message.
+ */
+static choir_status run_unwanted_step(choir_worker *worker)
+{
+    enum { ROWS = 60 };
+    static const int32_t ids[ROWS], page;
+    const choir_step_sequence sequence = {.n_tokens = ROWS, .n_new_pages = 1, .first_wanted = ROWS};
+    choir_step_builder *builder;
+    const choir_row_result *rows;
+    const void *message;
+    size_t bytes;
+    uint64_t id;
+    int64_t n_rows;
+    choir_status status = choir_step_builder_create(choir_worker_limits(worker), &builder);
+    if (status != CHOIR_OK)
+        return status;
+    choir_step_builder_begin(builder, 1);
+    status = choir_step_builder_add(builder, &sequence, ids, &page, NULL);
+    choir_step_builder_finish(builder, 0, &message, &bytes);
+    if (status == CHOIR_OK)
+        status = choir_worker_step(worker, message, bytes);
+    if (status == CHOIR_OK)
+        status = choir_worker_collect(worker, &id, &rows, &n_rows);
+    choir_step_builder_destroy(&builder);
+    return status;
+}
+
 static choir_status run_engine(const choir_comm *comm, settings *s, choir_fingerprint *fingerprint)
 {
     double tensor_split[MAX_SPLIT], layer_split[MAX_SPLIT];
@@ -70,6 +99,8 @@ static choir_status run_engine(const choir_comm *comm, settings *s, choir_finger
     if (status == CHOIR_OK && choir_comm_rank(comm) == 0) {
         status =
             choir_fingerprint_run(worker, is_long, strcmp(s->passes, "first") != 0, fingerprint);
+        if (status == CHOIR_OK)
+            status = run_unwanted_step(worker);
         const choir_status stopped = choir_worker_stop(worker);
         status = status == CHOIR_OK ? stopped : status;
     } else if (status == CHOIR_OK) {
