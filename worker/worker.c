@@ -161,7 +161,25 @@ static choir_kv_shape kv_shape(const choir_worker *w)
     };
 }
 
-/* Collective. How many KV pages the node with least room has, after the weights are loaded. */
+/*
+ * About what this rank's buffers take for each row of a step: of choir_forward, of the exchanges
+ * (at least one piece a shard) and the activations handed over.
+ */
+static int64_t row_bytes(const choir_worker *w)
+{
+    const choir_hparams *h = choir_model_hparams(w->model);
+    const int64_t n_shards = w->layout->n_shards, n_pieces = n_shards > 1 ? n_shards + 2 : 1;
+    const int64_t heads = choir_range_size(w->slice->heads) * h->head_size;
+    const int64_t kv_heads = choir_range_size(w->slice->kv_heads) * h->head_size;
+    const int64_t n_floats = h->width * (ACTIVATION_BUFFERS + 1 + 2 * n_pieces) + 2 * heads +
+                             2 * kv_heads + 2 * choir_range_size(w->slice->ff_columns);
+    return n_floats * (int64_t)sizeof(float);
+}
+
+/*
+ * Collective. How many KV pages the node with least room has, after the weights are loaded and with
+ * room for the buffers of a step.
+ */
 static int64_t pages_that_fit(const choir_worker *w)
 {
     const choir_kv_shape shape = kv_shape(w);
@@ -173,8 +191,10 @@ static int64_t pages_that_fit(const choir_worker *w)
         choir_comm_destroy(&node);
     }
     /* A fifth is left to the page cache, to buffers and to others. */
-    const int64_t room = choir_probe_memory_available() / 5 * 4 / n_neighbours;
-    return choir_comm_min(w->comm, page_bytes > 0 ? room / page_bytes : INT32_MAX);
+    const int64_t room = choir_probe_memory_available() / 5 * 4 / n_neighbours -
+                         w->options.max_num_batched_tokens * row_bytes(w);
+    const int64_t fit = page_bytes > 0 ? room / page_bytes : INT32_MAX;
+    return choir_comm_min(w->comm, room > 0 ? fit : 0);
 }
 
 /* Collective. Limits that are the same everywhere. */
@@ -189,17 +209,27 @@ static choir_status set_limits(choir_worker *w)
                                     .max_num_batched_tokens = (int32_t)o->max_num_batched_tokens,
                                     .page_positions = CHOIR_PAGE_POSITIONS,
                                     .vocab_size = (int32_t)h->vocab_size};
+    /* A message counts its bytes in an int, and holds the activations of a whole step. */
+    const int64_t most_rows = INT32_MAX / (h->width * (int64_t)sizeof(float));
+    if (o->max_num_batched_tokens > most_rows)
+        return choir_fail(CHOIR_EUSAGE,
+                          "--max-num-batched-tokens %lld: a step of this model has at most %lld",
+                          (long long)o->max_num_batched_tokens, (long long)most_rows);
     const int64_t fit = pages_that_fit(w);
     const int64_t fit_positions = fit * CHOIR_PAGE_POSITIONS;
     if (length > fit_positions && o->max_model_len > 0)
         return choir_fail(CHOIR_ENOMEM,
                           "--max-model-len %lld: memory is left for keys and values of %lld "
-                          "positions only; use more ranks or a shorter length",
+                          "positions only; use more ranks, a shorter length or a lower "
+                          "--max-num-batched-tokens",
                           (long long)length, (long long)fit_positions);
     if (length > fit_positions)
         length = fit_positions;
     if (length < 1)
-        return choir_fail(CHOIR_ENOMEM, "no memory is left for keys and values: use more ranks");
+        return choir_fail(CHOIR_ENOMEM,
+                          "no memory is left for keys and values: use more ranks or a lower "
+                          "--max-num-batched-tokens (now %lld)",
+                          (long long)o->max_num_batched_tokens);
     const int64_t wanted = choir_ceil_div(length, CHOIR_PAGE_POSITIONS) * o->max_num_seqs;
     w->limits.max_model_len = (int32_t)length;
     w->limits.n_pages = (int32_t)(wanted < fit ? wanted : fit);

@@ -95,6 +95,8 @@ with cli.Service("-n", 1) as service:
     cli.refuse(cli.EINVALID, "outside of the vocabulary", "generate", *S, "--ids", "1,49152")
     cli.refuse(cli.EINVALID, "", "generate", *S, "--max-tokens", 3, "")
     cli.refuse(cli.EUSAGE, "is for a private service", "generate", *S, "-n", 2, PROMPT)
+    cli.refuse(cli.EUSAGE, "--max-num-batched-tokens 1000000: a step of this model has at most 932067",
+               "generate", "--model", cli.MODEL, "--max-num-batched-tokens", 1000000, PROMPT)
     cli.refuse(cli.EUSAGE, "--connection-file: give one", "generate", *S, "--model", cli.MODEL, PROMPT)
 
 # What is refused before anything is started.
