@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE_MS = 200, STEP_TIMES = 256 };
+enum { IDLE_MS = 200, STEP_TIMES = 256, MESSAGES_AT_ONCE = 256 };
 
 typedef struct lead {
     choir_worker *worker;
@@ -237,18 +237,26 @@ static choir_status take_message(lead *l, const Choir__Engine__ToEngine *message
     }
 }
 
-/* Takes all that is there; waits for the first message only while there is nothing to compute. */
+/*
+ * Takes what is there, but no flood of it between two steps; waits for the first message only while
+ * there is nothing to compute.
+ */
 static choir_status take_messages(lead *l)
 {
     choir_scheduler_load load;
     choir_scheduler_get_load(l->scheduler, &load);
-    int timeout_ms = load.n_running + load.n_waiting > 0 ? 0 : IDLE_MS;
-    for (;;) {
+    const bool is_idle = load.n_running + load.n_waiting == 0;
+    int timeout_ms = is_idle ? IDLE_MS : 0;
+    for (int n = 0; n < MESSAGES_AT_ONCE; n++) {
         Choir__Engine__ToEngine *message;
         choir_status status = choir_engine_link_receive(l->link, timeout_ms, &message);
         if (status == CHOIR_EFORMAT) {
             choir_log(CHOIR_LOG_WARNING, "front end: %s", choir_error());
             continue;
+        }
+        if (is_idle && n == 0) { /* throughput is that of work, not of rest */
+            l->window_start_us = choir_clock_us();
+            l->window_start_tokens = load.n_generated_tokens;
         }
         if (status != CHOIR_OK || !message)
             return status;
@@ -258,6 +266,7 @@ static choir_status take_messages(lead *l)
             return status;
         timeout_ms = 0;
     }
+    return CHOIR_OK;
 }
 
 /* Hands in as many steps as there are stages, as far as there is work for them. */
