@@ -76,22 +76,31 @@ static void set_signals(bool is_lead)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-/* Cores of this machine shared between the ranks that are on it. Collective. */
+/*
+ * The cores that this rank may run on, shared between the ranks of the machine that may run on the
+ * same: a rank that is bound has its own, others have the machine's or the container's together.
+ * Collective.
+ */
 static choir_status default_threads(const choir_comm *world, int *n_threads)
 {
+    typedef char text[256];
     choir_comm *node;
-    char cpus[64];
+    text *all = NULL;
+    text mine = "";
     choir_status status = choir_comm_split_node(world, &node);
     if (status != CHOIR_OK)
         return status;
-    const int n_cpus = choir_probe_cpus(cpus, sizeof cpus);
-    const int n_ranks = choir_comm_size(node);
-    /* A rank that is bound has its cores for itself. */
-    const bool is_bound = n_cpus < sysconf(_SC_NPROCESSORS_ONLN);
-    const int mine = is_bound ? n_cpus : n_cpus / n_ranks;
+    const int n_cpus = choir_probe_cpus(mine, sizeof mine), n_ranks = choir_comm_size(node);
+    int n_same = 0;
+    status = choir_comm_agree(node, choir_alloc((size_t)n_ranks, sizeof *all, (void **)&all));
+    if (status == CHOIR_OK)
+        choir_comm_allgather(node, mine, sizeof mine, all);
+    for (int r = 0; status == CHOIR_OK && r < n_ranks; r++)
+        n_same += strcmp(all[r], mine) == 0;
+    free(all);
     choir_comm_destroy(&node);
-    *n_threads = mine > 0 ? mine : 1;
-    return CHOIR_OK;
+    *n_threads = n_same > 0 && n_cpus > n_same ? n_cpus / n_same : 1;
+    return status;
 }
 
 static choir_status worker_settings(const choir_comm *world, const choir_engine_options *engine,
