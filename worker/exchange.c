@@ -23,7 +23,7 @@ struct choir_exchange {
     uint8_t *merges;      /* [n_all] */
     choir_leaves *leaves; /* [n_mine] */
     float *mine;          /* [n_mine][n] */
-    float *all;           /* [n_all][n], or [n_all][my share of n] */
+    float *all;           /* [n_all][n] of short vectors, [n_all][my share of n] of long ones */
     float *my_sum, *sum;  /* [my share of n], [n]: long vectors only */
     int *send_counts, *send_offsets, *receive_counts, *receive_offsets; /* [n_shards] */
 };
@@ -63,7 +63,11 @@ static choir_status plan_pieces(choir_exchange *e, int64_t n_leaves, int64_t lea
 
 static choir_status allocate_buffers(choir_exchange *e, size_t max_floats)
 {
-    if ((size_t)e->n_all * max_floats > INT_MAX)
+    /* Of each piece: a whole short vector, or this shard's part of a long one. */
+    const size_t part = max_floats / (size_t)e->n_shards + 1;
+    const size_t short_floats = max_floats < LONG_FLOATS ? max_floats : LONG_FLOATS;
+    const size_t piece = e->n_shards > 1 && part < short_floats ? short_floats : part;
+    if (max_floats > INT_MAX || (size_t)e->n_all * piece > INT_MAX)
         return choir_fail(CHOIR_EUNSUPPORTED,
                           "%zu floats in %d pieces are more than one exchange can move: lower "
                           "--max-num-batched-tokens",
@@ -77,13 +81,11 @@ static choir_status allocate_buffers(choir_exchange *e, size_t max_floats)
         status =
             choir_alloc_aligned((size_t)e->n_mine * max_floats, sizeof(float), (void **)&e->mine);
     if (status == CHOIR_OK && e->n_shards > 1)
-        status =
-            choir_alloc_aligned((size_t)e->n_all * max_floats, sizeof(float), (void **)&e->all);
+        status = choir_alloc_aligned((size_t)e->n_all * piece, sizeof(float), (void **)&e->all);
     if (status == CHOIR_OK && e->n_shards > 1)
         status = choir_alloc_aligned(max_floats, sizeof(float), (void **)&e->sum);
     if (status == CHOIR_OK && e->n_shards > 1)
-        status = choir_alloc_aligned(max_floats / (size_t)e->n_shards + 1, sizeof(float),
-                                     (void **)&e->my_sum);
+        status = choir_alloc_aligned(part, sizeof(float), (void **)&e->my_sum);
     return status;
 }
 

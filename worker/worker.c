@@ -163,12 +163,12 @@ static choir_kv_shape kv_shape(const choir_worker *w)
 
 /*
  * About what this rank's buffers take for each row of a step: of choir_forward, of the exchanges
- * (at least one piece a shard) and the activations handed over.
+ * (at least one piece, its parts from all shards, their sum) and the activations handed over.
  */
 static int64_t row_bytes(const choir_worker *w)
 {
     const choir_hparams *h = choir_model_hparams(w->model);
-    const int64_t n_shards = w->layout->n_shards, n_pieces = n_shards > 1 ? n_shards + 2 : 1;
+    const int64_t n_pieces = w->layout->n_shards > 1 ? 3 : 1;
     const int64_t heads = choir_range_size(w->slice->heads) * h->head_size;
     const int64_t kv_heads = choir_range_size(w->slice->kv_heads) * h->head_size;
     const int64_t n_floats = h->width * (ACTIVATION_BUFFERS + 1 + 2 * n_pieces) + 2 * heads +
