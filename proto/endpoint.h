@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names of sockets and the folder where a user's own live: `$XDG_RUNTIME_DIR/choir`, or
- * `/tmp/choir-UID` where that variable is not set. The folder is made with mode 0700 and refused
+ * `/tmp/choir-UID` where that leads nowhere. The folder is made with mode 0700 and refused
  * (EUSAGE) if it is not ours, not a folder, or open to others.
  */
 #ifndef CHOIR_PROTO_ENDPOINT_H
