@@ -221,14 +221,14 @@ static void gather_sums(choir_exchange *e, int64_t n)
 static void add_long(choir_exchange *e, float *x, int64_t n, const choir_team *team)
 {
     const int64_t share = choir_range_size(share_of(e, e->shard, n));
-#pragma omp master
-    scatter_pieces(e, n);
-#pragma omp barrier
+    if (team->thread == 0)
+        scatter_pieces(e, n);
+    choir_barrier_wait(team->barrier);
     add_tree(e, e->my_sum, false, e->all, share, choir_team_share(team, share));
-#pragma omp barrier
-#pragma omp master
-    gather_sums(e, n);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
+    if (team->thread == 0)
+        gather_sums(e, n);
+    choir_barrier_wait(team->barrier);
     const choir_range mine = choir_team_share(team, n);
     for (int64_t i = mine.begin; i < mine.end; i++)
         x[i] = x[i] + e->sum[i];
@@ -242,10 +242,10 @@ void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n, const cho
     } else if (n > LONG_FLOATS) {
         add_long(e, x, n, team);
     } else {
-#pragma omp master
-        gather_pieces(e, n);
-#pragma omp barrier
+        if (team->thread == 0)
+            gather_pieces(e, n);
+        choir_barrier_wait(team->barrier);
         add_tree(e, x, true, e->all, n, choir_team_share(team, n));
     }
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
 }

@@ -41,6 +41,7 @@ struct choir_forward {
     float *up;                  /* [T][ff columns]; the gate is in activated.f32 */
     row_place *places;          /* [T] */
     attention_scratch *scratch; /* [n_threads] */
+    choir_barrier barrier;      /* of the threads, inside a parallel region */
     choir_forward_trace trace;
     void *trace_context;
 };
@@ -133,6 +134,7 @@ choir_status choir_forward_create(const choir_forward_parts *parts, choir_forwar
     f->parts = *parts;
     f->h = choir_model_hparams(parts->model);
     f->group = f->h->n_heads / f->h->n_kv_heads;
+    choir_barrier_init(&f->barrier, parts->n_threads);
     f->q_scale = 1.0f / sqrtf((float)f->h->head_size);
     status = allocate_rows(f);
     if (status == CHOIR_OK)
@@ -261,7 +263,7 @@ static void multiply_and_exchange(const choir_forward *f, choir_exchange *exchan
         multiply(f, choir_exchange_piece(exchange, p, n), f->h->width, w,
                  choir_team_share(team, choir_matrix_groups(w)), a, T,
                  choir_exchange_leaves(exchange, p));
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     choir_exchange_add(exchange, x, n, team);
 }
 
@@ -349,20 +351,20 @@ static void attention_half(choir_forward *f, int64_t layer, float *x, int T, con
     const int64_t n_kv_heads = choir_range_size(f->parts.slice->kv_heads);
     norm_rows(f, x, w->attn_norm, T,
               takes_blocks(&w->q) || takes_blocks(&w->k) || takes_blocks(&w->v), team);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     multiply_all(f, projections, 3, &f->normed, T, team);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     const choir_range rows = choir_team_share(team, T);
     for (int64_t t = rows.begin; t < rows.end; t++)
         place_row(f, layer, t);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     /* Interleaved: in a causal pass later rows see more, so contiguous shares would be uneven. */
     for (int64_t task = team->thread; task < T * n_kv_heads; task += team->n_threads)
         attend(f, layer, task / n_kv_heads, task % n_kv_heads, &f->scratch[team->thread]);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     for (int64_t t = rows.begin; t < rows.end; t++)
         quantize_row(f, &f->attended, t, takes_blocks(&w->attn_output));
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     multiply_and_exchange(f, f->attention_exchange, &w->attn_output, &f->attended, x, T, team);
 }
 
@@ -372,9 +374,9 @@ static void ff_half(choir_forward *f, int64_t layer, float *x, int T, const choi
     const product projections[] = {{f->activated.f32, &w->gate}, {f->up, &w->up}};
     const int64_t n = f->activated.cols;
     norm_rows(f, x, w->ffn_norm, T, takes_blocks(&w->gate) || takes_blocks(&w->up), team);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     multiply_all(f, projections, 2, &f->normed, T, team);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     /* Blocks of 32 rather than rows, so that a single row is shared too. */
     const choir_range blocks = choir_team_share(team, T * n / CHOIR_BLOCK_COLUMNS);
     const int64_t begin = blocks.begin * CHOIR_BLOCK_COLUMNS;
@@ -385,7 +387,7 @@ static void ff_half(choir_forward *f, int64_t layer, float *x, int T, const choi
     if (length > 0 && takes_blocks(&w->down))
         f->parts.kernels->quantize(f->activated.q8 + blocks.begin, f->activated.f32 + begin,
                                    length);
-#pragma omp barrier
+    choir_barrier_wait(team->barrier);
     multiply_and_exchange(f, f->ff_exchange, &w->down, &f->activated, x, T, team);
 }
 
@@ -412,15 +414,15 @@ void choir_forward_layers(choir_forward *forward, const choir_step *step, float 
         f->trace(f->trace_context, -1, x, step->n_rows * f->h->width);
 #pragma omp parallel num_threads(f->parts.n_threads)
     {
-        const choir_team team = choir_team_here();
+        const choir_team team = choir_team_here(&f->barrier);
         for (int64_t layer = 0; layer < f->parts.weights->n_layers; layer++) {
             attention_half(f, layer, x, step->n_rows, &team);
             ff_half(f, layer, x, step->n_rows, &team);
             if (f->trace) {
-#pragma omp master
-                f->trace(f->trace_context, f->parts.slice->layers.begin + layer, x,
-                         step->n_rows * f->h->width);
-#pragma omp barrier
+                if (team.thread == 0)
+                    f->trace(f->trace_context, f->parts.slice->layers.begin + layer, x,
+                             step->n_rows * f->h->width);
+                choir_barrier_wait(team.barrier);
             }
         }
     }
@@ -436,14 +438,14 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
     assert(n <= CHOIR_LOGITS_ROWS);
 #pragma omp parallel num_threads(f->parts.n_threads)
     {
-        const choir_team team = choir_team_here();
+        const choir_team team = choir_team_here(&f->barrier);
         const choir_range mine = choir_team_share(&team, n);
         for (int64_t i = mine.begin; i < mine.end; i++) {
             f->parts.kernels->rms_norm(f->normed.f32 + i * D, x + rows[i] * D, weights->output_norm,
                                        D, f->h->rms_eps);
             quantize_row(f, &f->normed, i, takes_blocks(&weights->output));
         }
-#pragma omp barrier
+        choir_barrier_wait(team.barrier);
         multiply_all(f, &head, 1, &f->normed, n, &team);
     }
 }

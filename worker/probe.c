@@ -70,7 +70,7 @@ double choir_probe_read_bandwidth(int n_threads)
         const int64_t start = choir_clock_us();
 #pragma omp parallel num_threads(n_threads) reduction(+ : total)
         {
-            const choir_team team = choir_team_here();
+            const choir_team team = choir_team_here(NULL);
             const choir_range mine = choir_team_share(&team, (int64_t)n_words / 8);
             uint64_t sums[8] = {0};
             if (pass == 0) /* gives every page its memory, near the thread that reads it */

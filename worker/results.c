@@ -122,7 +122,7 @@ void choir_record_write(uint32_t *record, const choir_kernels *kernels, const ch
     const int64_t stride = choir_range_size(slice->vocab_rows);
 #pragma omp parallel num_threads(n_threads)
     {
-        const choir_team team = choir_team_here();
+        const choir_team team = choir_team_here(NULL);
         const choir_range mine = choir_team_share(&team, n);
         for (int64_t i = mine.begin; i < mine.end; i++)
             write_row(record + choir_record_words(slice, wanted, (int)i), kernels, layout, slice,

@@ -5,9 +5,9 @@
 #include <omp.h>
 #include <string.h>
 
-choir_team choir_team_here(void)
+choir_team choir_team_here(choir_barrier *barrier)
 {
-    return (choir_team){omp_get_thread_num(), omp_get_num_threads()};
+    return (choir_team){omp_get_thread_num(), omp_get_num_threads(), barrier};
 }
 
 choir_range choir_team_share(const choir_team *team, int64_t n)
@@ -35,14 +35,20 @@ __attribute__((noinline)) static bool flushes_subnormals(void)
     return bits_of(doubled) != 2 || bits_of(halved) != 0x400000;
 }
 
-choir_status choir_team_check_rounding(int n_threads)
+choir_status choir_team_check(int n_threads)
 {
-    int n_rounding = 0, n_flushing = 0;
-#pragma omp parallel num_threads(n_threads) reduction(+ : n_rounding, n_flushing)
+    int n_there = 0, n_rounding = 0, n_flushing = 0;
+    omp_set_dynamic(0);
+#pragma omp parallel num_threads(n_threads) reduction(+ : n_there, n_rounding, n_flushing)
     {
+        n_there++;
         n_rounding += fegetround() != FE_TONEAREST;
         n_flushing += flushes_subnormals();
     }
+    if (n_there != n_threads)
+        return choir_fail(CHOIR_EUNSUPPORTED,
+                          "OpenMP gives %d threads instead of %d: look at OMP_THREAD_LIMIT",
+                          n_there, n_threads);
     if (n_rounding + n_flushing == 0)
         return CHOIR_OK;
     return choir_fail(CHOIR_EUNSUPPORTED,

@@ -5,20 +5,23 @@
 
 #include "common/status.h"
 #include "model/partition.h"
+#include "worker/barrier.h"
 
 typedef struct choir_team {
     int thread, n_threads;
+    choir_barrier *barrier; /* of these threads; NULL where they do not wait for each other */
 } choir_team;
 
 /* This thread's place in the parallel region that it runs in. */
-choir_team choir_team_here(void);
+choir_team choir_team_here(choir_barrier *barrier);
 /* This thread's part of n things: as even as can be, ascending by thread. */
 choir_range choir_team_share(const choir_team *team, int64_t n);
 
 /*
- * Whether n_threads threads round to nearest and keep subnormals, as docs/numerics.md demands: a
- * library built with fast-math may have switched that off. EUNSUPPORTED naming what is wrong.
+ * Whether there will be n_threads threads in a parallel region, and all of them round to nearest
+ * and keep subnormals, as docs/numerics.md demands: a library built with fast-math may have
+ * switched that off. EUNSUPPORTED naming what is wrong.
  */
-choir_status choir_team_check_rounding(int n_threads) CHOIR_MUST_CHECK;
+choir_status choir_team_check(int n_threads) CHOIR_MUST_CHECK;
 
 #endif

@@ -158,7 +158,7 @@ choir_status choir_weights_load(const choir_model *model, const choir_slice *sli
         goto done;
 #pragma omp parallel num_threads(n_threads)
     {
-        const choir_team team = choir_team_here();
+        const choir_team team = choir_team_here(NULL);
         for (size_t i = 0; i < n_parts; i++)
             pack_part(&parts[i], model, &team);
     }

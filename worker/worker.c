@@ -67,7 +67,7 @@ static bool is_lead(const choir_worker *w)
 
 static choir_status open_model(choir_worker *w)
 {
-    choir_status status = choir_team_check_rounding(w->options.n_threads);
+    choir_status status = choir_team_check(w->options.n_threads);
     if (status == CHOIR_OK)
         status = choir_model_open(w->options.model_path, &w->model);
     if (status == CHOIR_OK && w->options.is_verified)

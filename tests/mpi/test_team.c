@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "common/clock.h"
 #include "worker/team.h"
 
 #include <fenv.h>
@@ -19,7 +20,7 @@ static void shares_cover_everything_once(void **state)
         for (int64_t n = 0; n <= 40; n++) {
             int64_t next = 0;
             for (int thread = 0; thread < n_threads; thread++) {
-                const choir_team team = {thread, n_threads};
+                const choir_team team = {.thread = thread, .n_threads = n_threads};
                 const choir_range share = choir_team_share(&team, n);
                 assert_int_equal(share.begin, next);
                 assert_in_range(share.end - share.begin, n / n_threads, n / n_threads + 1);
@@ -32,28 +33,57 @@ static void shares_cover_everything_once(void **state)
 static void threads_that_round_otherwise_are_refused(void **state)
 {
     (void)state;
-    assert_int_equal(choir_team_check_rounding(2), CHOIR_OK);
+    assert_int_equal(choir_team_check(2), CHOIR_OK);
     fesetround(FE_UPWARD);
-    const choir_status upward = choir_team_check_rounding(2);
+    const choir_status upward = choir_team_check(2);
     fesetround(FE_TONEAREST);
     assert_int_equal(upward, CHOIR_EUNSUPPORTED);
 #ifdef __SSE__
     const unsigned control = _mm_getcsr();
     for (unsigned flag = 0x40; flag <= 0x8000; flag *= 0x200) { /* DAZ is bit 6, FTZ bit 15 */
         _mm_setcsr(control | flag);
-        const choir_status flushing = choir_team_check_rounding(2);
+        const choir_status flushing = choir_team_check(2);
         _mm_setcsr(control);
         assert_int_equal(flushing, CHOIR_EUNSUPPORTED);
         assert_non_null(strstr(choir_error(), "1 flush subnormals"));
     }
 #endif
-    assert_int_equal(choir_team_check_rounding(2), CHOIR_OK);
+    assert_int_equal(choir_team_check(2), CHOIR_OK);
+}
+
+/*
+ * Each thread counts in a place of its own; behind each barrier it must see every place at the same
+ * count. Long enough for threads to spin, yield and sleep in between.
+ */
+static void nobody_passes_a_barrier_alone(void **state)
+{
+    (void)state;
+    enum { THREADS = 5, ROUNDS = 4000 };
+    choir_barrier barrier;
+    static int counts[THREADS];
+    int n_wrong = 0;
+    choir_barrier_init(&barrier, THREADS);
+#pragma omp parallel num_threads(THREADS) reduction(+ : n_wrong)
+    {
+        const choir_team team = choir_team_here(&barrier);
+        for (int round = 1; round <= ROUNDS; round++) {
+            counts[team.thread] = round;
+            if (round % 500 == 0 && team.thread == round / 500 % THREADS)
+                choir_clock_sleep_us(2000);
+            choir_barrier_wait(team.barrier);
+            for (int i = 0; i < THREADS; i++)
+                n_wrong += counts[i] != round;
+            choir_barrier_wait(team.barrier);
+        }
+    }
+    assert_int_equal(n_wrong, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_cover_everything_once),
+        cmocka_unit_test(nobody_passes_a_barrier_alone),
         cmocka_unit_test(threads_that_round_otherwise_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
