@@ -309,8 +309,20 @@ static choir_status run(const choir_comm *world, const choir_engine_options *eng
     return status;
 }
 
+/*
+ * Between steps a rank's threads sleep; inside one, worker/barrier.h decides how they wait. libgomp
+ * reads its setting when it is loaded, so the program starts once more with it. If that fails, it
+ * goes on as it is: slower on a busy machine, and as right.
+ */
+static void let_idle_threads_sleep(char **argv)
+{
+    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
+    let_idle_threads_sleep(argv);
     choir_engine_options engine = choir_engine_options_default();
     worker_options own = {0};
     const choir_flag_group groups[] = {

@@ -25,8 +25,7 @@ typedef struct mpi_dialect {
     const char *root;    /* variables for user 0 */
     const char *always;  /* arguments */
     const char *bound;   /* ranks get cores of their own ... */
-    const char *unbound; /* ... or run anywhere, ... */
-    const char *crowded; /* ... and there are more threads than cores */
+    const char *unbound; /* ... or run anywhere */
 } mpi_dialect;
 
 static const mpi_dialect dialects[] = {
@@ -49,10 +48,9 @@ static const mpi_dialect dialects[] = {
             " --mca osc_sm_backing_directory %s",
         .bound = "--map-by slot:PE=%t --bind-to core",
         .unbound = "--oversubscribe --bind-to none",
-        .crowded = "-x OMP_WAIT_POLICY=passive",
     },
     /* Another MPI: what every mpirun knows. */
-    {.mpi = "", .root = "", .always = "-np %n", .bound = "", .unbound = "", .crowded = ""},
+    {.mpi = "", .root = "", .always = "-np %n", .bound = "", .unbound = ""},
 };
 
 typedef enum binding { BOUND, UNBOUND, CROWDED } binding;
@@ -138,7 +136,7 @@ static void write_summary(char summary[256], const choir_launch_wish *wish,
     static const char *const words[] = {
         [BOUND] = "each rank bound to its own cores",
         [UNBOUND] = "not bound",
-        [CROWDED] = "more threads than cores: not bound, waiting threads sleep",
+        [CROWDED] = "more threads than cores: not bound",
     };
     snprintf(summary, 256, "%s, %d rank%s x %d thread%s on %d core%s; %s%s", machine->mpi,
              wish->n_ranks, plural(wish->n_ranks), wish->n_threads, plural(wish->n_threads),
@@ -158,8 +156,6 @@ static choir_status fill(choir_launch *launch, const choir_launch_wish *wish,
     append(&argv, wish->launcher, strlen(wish->launcher));
     append_words(&argv, dialect->always, wish);
     append_words(&argv, bind == BOUND ? dialect->bound : dialect->unbound, wish);
-    if (bind == CROWDED)
-        append_words(&argv, dialect->crowded, wish);
     append(&argv, wish->worker, strlen(wish->worker));
     for (size_t i = 0; wish->worker_arguments[i]; i++)
         append(&argv, wish->worker_arguments[i], strlen(wish->worker_arguments[i]));

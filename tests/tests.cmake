@@ -25,7 +25,7 @@ function(choir_test_scripts folder timeout)
         get_filename_component(name ${script} NAME_WE)
         add_test(NAME ${folder}/${name} COMMAND ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
         set_tests_properties(${folder}/${name} PROPERTIES TIMEOUT ${timeout} LABELS ${folder}
-            ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR};OMP_WAIT_POLICY=passive")
+            ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
     endforeach()
 endfunction()
 
