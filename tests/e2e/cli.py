@@ -61,30 +61,30 @@ def fail(words):
     sys.exit(f"FAILED: {words}")
 
 
+# What this test starts inherits this variable, so that tests may run beside each other.
+MARK = f"CHOIR_TEST={os.getpid()}-{time.monotonic_ns()}"
+os.environ.update([MARK.split("=")])
+
+
 def child_processes():
     """The ids of what this test has started and is still there."""
     found = set()
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
+    for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                command = file.read()
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                if MARK.encode() in file.read().split(b"\0"):
+                    found.add(int(entry))
         except OSError:
             continue
-        if fields[0] != "Z" and (BUILD + "/").encode() in command and int(entry) != os.getpid():
-            found.add(int(entry))
     return found
 
 
-def check_nothing_left(before):
-    """Nothing that runs from the build folder is there now that was not before."""
+def check_nothing_left():
+    """Nothing that this test has started is there now."""
     deadline = time.monotonic() + 10
-    while child_processes() - before and time.monotonic() < deadline:
+    while child_processes() and time.monotonic() < deadline:
         time.sleep(0.05)
-    left = child_processes() - before
+    left = child_processes()
     check(not left, f"still running: {sorted(left)}")
 
 

@@ -71,7 +71,6 @@ def take_terminal():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-before = cli.child_processes()
 with cli.Service("-n", 1) as service:
     S = service.flags
 
@@ -126,4 +125,4 @@ with cli.Service("-n", 1, "--max-model-len", 200) as service:
     cli.equal(done.returncode, cli.OK, f"a full context; it said {done.stderr}")
     cli.check("forgotten" in done.stderr, f"what was forgotten: {done.stderr!r}")
     cli.check(done.stdout.count("\n") >= 6, f"six answers: {done.stdout!r}")
-cli.check_nothing_left(before)
+cli.check_nothing_left()

@@ -23,8 +23,6 @@ def check_answer(answer, n_top, what):
         cli.check_logprob(token, n_top, what)
 
 
-before = cli.child_processes()
-
 # A private service, two ranks.
 alone = cli.lines_of_json("generate", "--model", cli.MODEL, "-n", 2, *GREEDY, "--json", PROMPT)[0]
 check_answer(alone, 0, "a private service")
@@ -33,7 +31,7 @@ cli.equal(len(alone["token_ids"]), 8, "tokens")
 cli.equal(alone["usage"]["prompt_tokens"],
           len(cli.succeed("tokenize", "--model", cli.MODEL, PROMPT).split(",")), "prompt_tokens")
 cli.equal(alone["text"], cli.succeed("detokenize", "--model", cli.MODEL, *alone["token_ids"]), "text")
-cli.check_nothing_left(before)
+cli.check_nothing_left()
 
 with cli.Service("-n", 1) as service:
     S = service.flags
@@ -114,4 +112,4 @@ cli.refuse(cli.EIO, "no-such.gguf", "generate", "--model", "no-such.gguf", PROMP
 cli.refuse(cli.EFORMAT, "test_generate.py", "generate", "--model", __file__, PROMPT)
 cli.refuse(cli.EUNAVAILABLE, "no-such.json", "generate", "--connection-file", "no-such.json", PROMPT)
 cli.refuse(cli.EUSAGE, "-tp", "generate", *M, "-n", 4, "-tp", 3, PROMPT)
-cli.check_nothing_left(before)
+cli.check_nothing_left()

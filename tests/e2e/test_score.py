@@ -14,7 +14,6 @@ PROMPT = "Plants need light and water because"
 TEXT = "/usr/share/common-licenses/Artistic"
 EXPECTED_PERPLEXITY = 18.8869  # int8 activations, tests/fixtures/reference/README.md
 
-before = cli.child_processes()
 with cli.Service("-n", 2) as service:
     S = service.flags
     ids = cli.lines_of_json("tokenize", "--model", cli.MODEL, "--json", PROMPT)[0]["token_ids"]
@@ -78,7 +77,7 @@ with cli.Service("-n", 2) as service:
 cli.refuse(cli.EUSAGE, "one measure is wanted", "eval", "--file", TEXT)
 cli.refuse(cli.EUSAGE, "--file FILE", "eval", "perplexity")
 cli.refuse(cli.EUSAGE, "--window", "eval", "perplexity", "--file", TEXT, "--window", 1)
-cli.check_nothing_left(before)
+cli.check_nothing_left()
 
 # A service that is asked to end while it computes ends at once, with code 0; its client says so.
 with cli.Service("-n", 2) as service, tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
@@ -94,4 +93,4 @@ with cli.Service("-n", 2) as service, tempfile.NamedTemporaryFile("w", suffix=".
 words = busy.communicate(timeout=60)
 cli.equal(busy.returncode, cli.EUNAVAILABLE, f"exit code of a client whose service ends: {words}")
 cli.check(words[1].count("\n") == 1 and words[1].startswith("choir: "), f"its words: {words}")
-cli.check_nothing_left(before)
+cli.check_nothing_left()
