@@ -213,7 +213,8 @@ static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t 
                             &what.n_stop_token_ids) == CHOIR_OK)
         request = add_request(requests, peer, generate->request_id, &options, 0);
     if (request) {
-        choir_request_sampling(params, seed, &sampling);
+        /* 53 bits: a seed that is told can be given back through any JSON and `--seed`. */
+        choir_request_sampling(params, seed >> 11, &sampling);
         what.token_ids = ids;
         what.n_token_ids = n_ids;
         what.sampling = &sampling;

@@ -293,6 +293,7 @@ static void defaults_are_neutral_and_the_seed_is_told(void **state)
         assert_int_equal(event.kind, CHOIR_EVENT_ACCEPTED);
         assert_true(event.seed == submit->sampling->seed);
         seeds[i] = event.seed;
+        assert_true(event.seed < (uint64_t)1 << 53);
         let_go(service, client, answer);
     }
     assert_true(seeds[0] != seeds[1]);
