@@ -32,7 +32,7 @@ static choir_status detokenize(const choir_tokenizer *tokenizer, const choir_ids
 {
     char *text = NULL;
     size_t length;
-    choir_status status = choir_detokenize(tokenizer, ids->ids, ids->n_ids, false, &text, &length);
+    choir_status status = choir_detokenize(tokenizer, ids->ids, ids->n_ids, 0, &text, &length);
     if (status == CHOIR_OK && options->is_json) {
         choir_json *json = choir_json_make_object();
         choir_json_set(json, "text", choir_json_make_string(text, length));

@@ -42,6 +42,8 @@ struct choir_answer {
 
 choir_status choir_answer_create(const choir_answer_options *options, choir_answer **result)
 {
+    const unsigned control = options->keeps_control ? 0 : CHOIR_DETOKENIZE_SKIP_CONTROL;
+    const unsigned flags = control | CHOIR_DETOKENIZE_REPLACE_NUL;
     choir_status status = choir_alloc(1, sizeof **result, (void **)result);
     if (status != CHOIR_OK)
         return status;
@@ -51,8 +53,7 @@ choir_status choir_answer_create(const choir_answer_options *options, choir_answ
     (*result)->has_logprobs = options->has_logprobs;
     status = choir_stop_strings_create(options->stop, options->n_stop, &(*result)->stops);
     if (status == CHOIR_OK)
-        status = choir_detokenizer_create(options->tokenizer, !options->keeps_control,
-                                          &(*result)->detokenizer);
+        status = choir_detokenizer_create(options->tokenizer, flags, &(*result)->detokenizer);
     if (status != CHOIR_OK)
         choir_answer_destroy(result);
     return status;

@@ -258,8 +258,8 @@ static void detokenize(loop_state *loop, choir_peer *peer, uint64_t seq,
     size_t length;
     choir_error_kind kind = check_detokenize(loop, what, &param);
     if (kind == CHOIR_ERROR_NONE &&
-        choir_detokenize(loop->setup->tokenizer, what->token_ids, what->n_token_ids, false, &made,
-                         &length) != CHOIR_OK)
+        choir_detokenize(loop->setup->tokenizer, what->token_ids, what->n_token_ids,
+                         CHOIR_DETOKENIZE_REPLACE_NUL, &made, &length) != CHOIR_OK)
         kind = CHOIR_ERROR_MEMORY;
     if (kind != CHOIR_ERROR_NONE) {
         reply_error(loop, peer, seq, kind, "", param, "");

@@ -14,21 +14,21 @@
 
 struct choir_detokenizer {
     const choir_tokenizer *tokenizer;
-    bool skip_control;
+    unsigned flags;
     char held[4];
     size_t n_held;
     char *bytes, *text; /* held and the new piece; the text of the last call */
     size_t bytes_capacity, text_capacity;
 };
 
-choir_status choir_detokenizer_create(const choir_tokenizer *tokenizer, bool skip_control,
+choir_status choir_detokenizer_create(const choir_tokenizer *tokenizer, unsigned flags,
                                       choir_detokenizer **result)
 {
     choir_status status = choir_alloc(1, sizeof **result, (void **)result);
     if (status != CHOIR_OK)
         return status;
     (*result)->tokenizer = tokenizer;
-    (*result)->skip_control = skip_control;
+    (*result)->flags = flags;
     return CHOIR_OK;
 }
 
@@ -61,7 +61,9 @@ static choir_status repair(choir_detokenizer *detokenizer, const char *bytes, si
         return status;
     size_t n = 0;
     for (size_t i = 0; i < length;) {
-        const size_t character = choir_utf8_character(bytes + i, length - i);
+        const bool is_refused =
+            bytes[i] == '\0' && (detokenizer->flags & CHOIR_DETOKENIZE_REPLACE_NUL);
+        const size_t character = is_refused ? 0 : choir_utf8_character(bytes + i, length - i);
         memcpy(detokenizer->text + n, character ? bytes + i : "\xef\xbf\xbd",
                character ? character : 3);
         n += character ? character : 3;
@@ -84,7 +86,8 @@ choir_status choir_detokenizer_add(choir_detokenizer *detokenizer, int32_t id, c
     if (id < 0 || id >= choir_tokenizer_size(tokenizer))
         return choir_fail(CHOIR_EINVALID, "token id %d; the vocabulary has %d tokens", (int)id,
                           (int)choir_tokenizer_size(tokenizer));
-    if (!detokenizer->skip_control || !choir_tokenizer_is_control(tokenizer, id))
+    if (!(detokenizer->flags & CHOIR_DETOKENIZE_SKIP_CONTROL) ||
+        !choir_tokenizer_is_control(tokenizer, id))
         choir_tokenizer_piece(tokenizer, id, &piece, &piece_length);
     size_t n = detokenizer->n_held;
     choir_status status = choir_grow((void **)&detokenizer->bytes, &detokenizer->bytes_capacity,
@@ -126,7 +129,7 @@ static choir_status append(char **all, size_t *capacity, size_t *n, const char *
 }
 
 choir_status choir_detokenize(const choir_tokenizer *tokenizer, const int32_t *ids, size_t n_ids,
-                              bool skip_control, char **text, size_t *length)
+                              unsigned flags, char **text, size_t *length)
 {
     choir_detokenizer *detokenizer = NULL;
     size_t capacity = 0;
@@ -134,7 +137,7 @@ choir_status choir_detokenize(const choir_tokenizer *tokenizer, const int32_t *i
     size_t part_length;
     *text = NULL;
     *length = 0;
-    choir_status status = choir_detokenizer_create(tokenizer, skip_control, &detokenizer);
+    choir_status status = choir_detokenizer_create(tokenizer, flags, &detokenizer);
     for (size_t i = 0; i < n_ids && status == CHOIR_OK; i++) {
         status = choir_detokenizer_add(detokenizer, ids[i], &part, &part_length);
         if (status == CHOIR_OK)

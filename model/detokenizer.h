@@ -11,8 +11,13 @@
 
 typedef struct choir_detokenizer choir_detokenizer;
 
-/* Borrows the tokenizer as long as it lives. `skip_control`: control tokens give no text. */
-choir_status choir_detokenizer_create(const choir_tokenizer *tokenizer, bool skip_control,
+enum {
+    CHOIR_DETOKENIZE_SKIP_CONTROL = 1, /* control tokens give no text */
+    CHOIR_DETOKENIZE_REPLACE_NUL = 2,  /* a NUL byte becomes U+FFFD, as on a wire without NULs */
+};
+
+/* Borrows the tokenizer as long as it lives. `flags` are those above. */
+choir_status choir_detokenizer_create(const choir_tokenizer *tokenizer, unsigned flags,
                                       choir_detokenizer **result) CHOIR_MUST_CHECK;
 void choir_detokenizer_destroy(choir_detokenizer **detokenizer);
 
@@ -30,6 +35,6 @@ choir_status choir_detokenizer_flush(choir_detokenizer *detokenizer, const char 
  * All of ids[0..n_ids) at once, with flush. *text is for free(), NUL behind its *length bytes.
  */
 choir_status choir_detokenize(const choir_tokenizer *tokenizer, const int32_t *ids, size_t n_ids,
-                              bool skip_control, char **text, size_t *length) CHOIR_MUST_CHECK;
+                              unsigned flags, char **text, size_t *length) CHOIR_MUST_CHECK;
 
 #endif

@@ -70,7 +70,7 @@ static void go_round(const choir_tokenizer *tokenizer, const char *text, size_t 
         at += piece_length;
     }
     require(!is_whole || at == length);
-    require(choir_detokenize(tokenizer, ids, n_ids, false, &back, &back_length) == CHOIR_OK);
+    require(choir_detokenize(tokenizer, ids, n_ids, 0, &back, &back_length) == CHOIR_OK);
     require(choir_utf8_is_valid(back, back_length));
     if (is_whole && choir_utf8_is_valid(text, length))
         require(back_length == length && memcmp(back, text, length) == 0);

@@ -41,7 +41,7 @@ static void check_stream(const char *bytes, size_t n_bytes, const char *expected
     choir_detokenizer *stream;
     char joined[256];
     size_t n = 0;
-    assert_int_equal(choir_detokenizer_create(tokenizer, false, &stream), CHOIR_OK);
+    assert_int_equal(choir_detokenizer_create(tokenizer, 0, &stream), CHOIR_OK);
     for (size_t i = 0; i <= n_bytes; i++) {
         const char *text;
         size_t length;
@@ -90,13 +90,32 @@ static void flush_gives_what_was_held_back(void **state)
     check_stream("\xf0\x9f\x99", 3, "||||" FFFD);
 }
 
+/* As it is for a program that reads bytes, replaced for a wire whose strings end at a NUL. */
+static void a_nul_byte_is_a_character_or_replaced(void **state)
+{
+    (void)state;
+    static const int32_t ids[] = {3 + 'a', 3, 3 + 'b'};
+    char *text;
+    size_t length;
+    assert_int_equal(choir_detokenize(tokenizer, ids, 3, 0, &text, &length), CHOIR_OK);
+    assert_int_equal(length, 3);
+    assert_memory_equal(text, "a\0b", 4);
+    free(text);
+    assert_int_equal(
+        choir_detokenize(tokenizer, ids, 3, CHOIR_DETOKENIZE_REPLACE_NUL, &text, &length),
+        CHOIR_OK);
+    assert_int_equal(length, 5);
+    assert_string_equal(text, "a" FFFD "b");
+    free(text);
+}
+
 static void a_flushed_stream_is_as_new(void **state)
 {
     (void)state;
     choir_detokenizer *stream;
     const char *text;
     size_t length;
-    assert_int_equal(choir_detokenizer_create(tokenizer, false, &stream), CHOIR_OK);
+    assert_int_equal(choir_detokenizer_create(tokenizer, 0, &stream), CHOIR_OK);
     assert_int_equal(choir_detokenizer_add(stream, 3 + 0xc3, &text, &length), CHOIR_OK);
     assert_int_equal(choir_detokenizer_flush(stream, &text, &length), CHOIR_OK);
     assert_string_equal(text, FFFD);
@@ -113,14 +132,16 @@ static void control_tokens_can_be_skipped(void **state)
     static const int32_t ids[] = {1, 3 + 'h', 3 + 0xc3, 2, 3 + 0xa9, 2};
     char *text;
     size_t length;
-    assert_int_equal(choir_detokenize(tokenizer, ids, 6, true, &text, &length), CHOIR_OK);
+    assert_int_equal(
+        choir_detokenize(tokenizer, ids, 6, CHOIR_DETOKENIZE_SKIP_CONTROL, &text, &length),
+        CHOIR_OK);
     assert_string_equal(text, "h\xc3\xa9");
     assert_int_equal(length, 3);
     free(text);
-    assert_int_equal(choir_detokenize(tokenizer, ids, 6, false, &text, &length), CHOIR_OK);
+    assert_int_equal(choir_detokenize(tokenizer, ids, 6, 0, &text, &length), CHOIR_OK);
     assert_string_equal(text, "<|im_start|>h" FFFD "<|im_end|>" FFFD "<|im_end|>");
     free(text);
-    assert_int_equal(choir_detokenize(tokenizer, ids, 0, true, &text, &length), CHOIR_OK);
+    assert_int_equal(choir_detokenize(tokenizer, ids, 0, 0, &text, &length), CHOIR_OK);
     assert_string_equal(text, "");
     free(text);
 }
@@ -133,12 +154,12 @@ static void an_id_outside_changes_nothing(void **state)
     const char *text;
     char *all;
     size_t length;
-    assert_int_equal(choir_detokenizer_create(tokenizer, false, &stream), CHOIR_OK);
+    assert_int_equal(choir_detokenizer_create(tokenizer, 0, &stream), CHOIR_OK);
     assert_int_equal(choir_detokenizer_add(stream, 3 + 0xc3, &text, &length), CHOIR_OK);
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(choir_detokenizer_add(stream, outside[i], &text, &length), CHOIR_EINVALID);
         assert_int_equal(length, 0);
-        assert_int_equal(choir_detokenize(tokenizer, &outside[i], 1, true, &all, &length),
+        assert_int_equal(choir_detokenize(tokenizer, &outside[i], 1, 0, &all, &length),
                          CHOIR_EINVALID);
         assert_null(all);
     }
@@ -153,6 +174,7 @@ int main(void)
         cmocka_unit_test(characters_come_with_their_last_byte),
         cmocka_unit_test(broken_characters_become_one_replacement_each),
         cmocka_unit_test(flush_gives_what_was_held_back),
+        cmocka_unit_test(a_nul_byte_is_a_character_or_replaced),
         cmocka_unit_test(a_flushed_stream_is_as_new),
         cmocka_unit_test(control_tokens_can_be_skipped),
         cmocka_unit_test(an_id_outside_changes_nothing),

@@ -39,7 +39,7 @@ static void assert_round_trip(const choir_tokenizer *tokenizer, const int32_t *i
 {
     char *back;
     size_t back_length;
-    assert_int_equal(choir_detokenize(tokenizer, ids, n_ids, false, &back, &back_length), CHOIR_OK);
+    assert_int_equal(choir_detokenize(tokenizer, ids, n_ids, 0, &back, &back_length), CHOIR_OK);
     assert_int_equal(back_length, length);
     assert_memory_equal(back, text, length);
     free(back);
