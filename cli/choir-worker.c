@@ -139,11 +139,12 @@ static choir_status worker_settings(const choir_comm *world, const choir_engine_
         status = choir_cache_type_parse(engine->cache_type_k, &settings->key_type);
     if (status == CHOIR_OK)
         status = choir_cache_type_parse(engine->cache_type_v, &settings->value_type);
-    if (settings->n_threads == 0) {
-        const choir_status counted = default_threads(world, &settings->n_threads);
-        status = status == CHOIR_OK ? counted : status;
-    }
-    return status;
+    /* On every rank, since it is collective and only some may have been given --threads. */
+    int n_default = 1;
+    const choir_status counted = default_threads(world, &n_default);
+    if (settings->n_threads == 0)
+        settings->n_threads = n_default;
+    return status == CHOIR_OK ? counted : status;
 }
 
 /* What Ready says. Collective; reports [ranks] are borrowed by *report. */
