@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/agreement.h"
 #include "worker/kv.h"
 #include "worker/probe.h"
 #include "worker/results.h"
@@ -72,36 +73,6 @@ static choir_status open_model(choir_worker *w)
         status = choir_model_open(w->options.model_path, &w->model);
     if (status == CHOIR_OK && w->options.is_verified)
         status = choir_model_verify(w->model);
-    return status;
-}
-
-/* T15: every rank must see the same file; by all of its bytes where they are read anyway. */
-static choir_status compare_identity(const choir_worker *w)
-{
-    const int n = choir_comm_size(w->comm);
-    uint8_t mine[CHOIR_SHA256_BYTES];
-    uint8_t *all = NULL;
-    choir_status status = choir_alloc((size_t)n, sizeof mine, (void **)&all);
-    status = choir_comm_agree(w->comm, status);
-    if (status != CHOIR_OK)
-        goto done;
-    if (w->options.is_verified)
-        choir_model_hash(w->model, mine);
-    else
-        choir_model_identity(w->model, mine);
-    choir_comm_allgather(w->comm, mine, sizeof mine, all);
-    for (int r = 1; status == CHOIR_OK && r < n; r++) {
-        char first[CHOIR_SHA256_HEX], other[CHOIR_SHA256_HEX];
-        if (memcmp(all, all + (size_t)r * sizeof mine, sizeof mine) == 0)
-            continue;
-        choir_sha256_hex(all, first);
-        choir_sha256_hex(all + (size_t)r * sizeof mine, other);
-        status = choir_fail(CHOIR_EFORMAT,
-                            "ranks see different model files: rank 0 has %.16s, rank %d has %.16s",
-                            first, r, other);
-    }
-done:
-    free(all);
     return status;
 }
 
@@ -316,7 +287,7 @@ choir_status choir_worker_create(const choir_comm *comm, const choir_worker_opti
     w->options = *options;
     status = choir_comm_agree(comm, open_model(w));
     if (status == CHOIR_OK)
-        status = compare_identity(w);
+        status = choir_agreement_check(comm, w->model, options); /* T15 */
     if (status == CHOIR_OK)
         status = choir_comm_agree(comm, make_layout(w));
     if (status != CHOIR_OK)

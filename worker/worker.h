@@ -38,8 +38,8 @@ typedef struct choir_worker choir_worker;
 
 /*
  * Collective. Opens and checks the model, makes the layout, loads this rank's slice. On failure
- * every rank gets the same status and words. EFORMAT where ranks see different files. `comm` is
- * borrowed for the life of the worker.
+ * every rank gets the same status and words. EFORMAT where ranks see different files, EUSAGE where
+ * they have different settings. `comm` is borrowed for the life of the worker.
  */
 choir_status choir_worker_create(const choir_comm *comm, const choir_worker_options *options,
                                  choir_worker **result) CHOIR_MUST_CHECK;
