@@ -189,15 +189,13 @@ choir_status choir_forward_embed(choir_forward *forward, const choir_step *step,
 {
     const choir_forward_parts *parts = &forward->parts;
     const int64_t D = forward->h->width;
-    choir_status status = choir_model_check_unchanged(parts->model);
-    if (status != CHOIR_OK)
-        return status;
     const choir_gguf_tensor *tensor = choir_model_tensor(parts->model, CHOIR_TENSOR_EMBEDDING, 0);
     const uint8_t *rows = choir_model_data(parts->model, tensor);
     for (int32_t t = 0; t < step->n_rows; t++)
         parts->kernels->dequantize(x + t * D, rows + (size_t)step->token_ids[t] * tensor->row_bytes,
                                    tensor->type, D);
-    return CHOIR_OK;
+    /* Afterwards, so that a change while the rows were read is seen too. */
+    return choir_model_check_unchanged(parts->model);
 }
 
 /* Fills the quantized form of one row, where any of the matrices that read it wants it. */
