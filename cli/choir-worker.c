@@ -120,6 +120,7 @@ static choir_status worker_settings(const choir_comm *world, const choir_engine_
         .max_model_len = engine->max_model_len,
         .max_num_seqs = engine->max_num_seqs,
         .max_num_batched_tokens = engine->max_num_batched_tokens,
+        .kv_cache_memory_bytes = engine->kv_cache_memory_bytes,
         .is_verified = engine->is_verified,
     };
     if (engine->tensor_split.n_items == 0)

@@ -28,6 +28,7 @@ typedef struct choir_engine_options {
     const char *cache_type_v;
     int64_t max_model_len; /* positions of a sequence; 0: what the model was made for */
     int64_t max_num_seqs;
+    int64_t kv_cache_memory_bytes; /* 0: as much as is needed and free */
     int64_t max_num_batched_tokens;
     bool is_verified; /* --verify: the whole file is hashed and its scales are checked at load */
 } choir_engine_options;

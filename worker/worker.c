@@ -162,8 +162,10 @@ static int64_t pages_that_fit(const choir_worker *w)
         choir_comm_destroy(&node);
     }
     /* A fifth is left to the page cache, to buffers and to others. */
-    const int64_t room = choir_probe_memory_available() / 5 * 4 / n_neighbours -
-                         w->options.max_num_batched_tokens * row_bytes(w);
+    int64_t room = choir_probe_memory_available() / 5 * 4 / n_neighbours -
+                   w->options.max_num_batched_tokens * row_bytes(w);
+    if (w->options.kv_cache_memory_bytes > 0 && w->options.kv_cache_memory_bytes < room)
+        room = w->options.kv_cache_memory_bytes;
     const int64_t fit = page_bytes > 0 ? room / page_bytes : INT32_MAX;
     return choir_comm_min(w->comm, room > 0 ? fit : 0);
 }

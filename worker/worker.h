@@ -31,6 +31,7 @@ typedef struct choir_worker_options {
     int64_t max_model_len;          /* 0: what the model was made for, less where memory is short */
     int64_t max_num_seqs;           /* > 0 */
     int64_t max_num_batched_tokens; /* > 0 */
+    int64_t kv_cache_memory_bytes;  /* at most, of this rank; 0: as much as is needed and free */
     bool is_verified;               /* hash the whole file, check every block of the weights */
 } choir_worker_options;
 

@@ -78,6 +78,8 @@ static void test_every_flag_comes_back(void **state)
                      "7",
                      "--max-num-batched-tokens",
                      "64",
+                     "--kv-cache-memory-bytes",
+                     "1000000",
                      "--verify"};
     const int n = (int)(sizeof words / sizeof words[0]);
     assert_int_equal(parse(words, n), CHOIR_OK);
