@@ -60,7 +60,8 @@ choir_status choir_frontend_wait_fingerprint(choir_frontend *frontend, int timeo
 /*
  * The supervisor saw the engine end: running requests end with an UNAVAILABLE error that carries
  * these words unless a path is among them, and so do new ones until an engine says Ready. If the
- * engine said Failed before, that stays what choir_frontend_wait_ready() tells. Returns when this is done. From any thread.
+ * engine said Failed before, that stays what choir_frontend_wait_ready() tells. Returns when this
+ * is done. From any thread.
  */
 void choir_frontend_engine_lost(choir_frontend *frontend, const char *words);
 

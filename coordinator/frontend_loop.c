@@ -228,26 +228,6 @@ static void tokenize(loop_state *loop, choir_peer *peer, uint64_t seq,
     free(tokens.token_ids);
 }
 
-/* Small ids may stand for large pieces, so the text's size is known before it is made. */
-static choir_error_kind check_detokenize(const loop_state *loop,
-                                         const Choir__Client__Detokenize *what, const char **param)
-{
-    size_t total = 0;
-    const choir_error_kind kind = choir_request_check_token_ids(what->token_ids, what->n_token_ids,
-                                                                loop->setup->limits.n_vocab, param);
-    for (size_t i = 0; kind == CHOIR_ERROR_NONE && i < what->n_token_ids; i++) {
-        const char *bytes;
-        size_t length;
-        choir_tokenizer_piece(loop->setup->tokenizer, what->token_ids[i], &bytes, &length);
-        total += length;
-        if (total > CHOIR_INPUT_BYTES_MAX) {
-            *param = "token_ids";
-            return CHOIR_ERROR_INPUT_BYTES;
-        }
-    }
-    return kind;
-}
-
 static void detokenize(loop_state *loop, choir_peer *peer, uint64_t seq,
                        const Choir__Client__Detokenize *what)
 {
@@ -256,7 +236,8 @@ static void detokenize(loop_state *loop, choir_peer *peer, uint64_t seq,
     const char *param = "";
     char *made = NULL;
     size_t length;
-    choir_error_kind kind = check_detokenize(loop, what, &param);
+    choir_error_kind kind = choir_request_check_detokenize(what, loop->setup->tokenizer,
+                                                           loop->setup->limits.n_vocab, &param);
     if (kind == CHOIR_ERROR_NONE &&
         choir_detokenize(loop->setup->tokenizer, what->token_ids, what->n_token_ids,
                          CHOIR_DETOKENIZE_REPLACE_NUL, &made, &length) != CHOIR_OK)

@@ -160,6 +160,24 @@ choir_error_kind choir_request_check_score(const Choir__Client__Score *score,
     }
 }
 
+choir_error_kind choir_request_check_detokenize(const Choir__Client__Detokenize *what,
+                                                const choir_tokenizer *tokenizer, int32_t n_vocab,
+                                                const char **param)
+{
+    size_t total = 0;
+    const choir_error_kind kind =
+        choir_request_check_token_ids(what->token_ids, what->n_token_ids, n_vocab, param);
+    for (size_t i = 0; kind == CHOIR_ERROR_NONE && i < what->n_token_ids; i++) {
+        const char *bytes;
+        size_t length;
+        choir_tokenizer_piece(tokenizer, what->token_ids[i], &bytes, &length);
+        total += length;
+        if (total > CHOIR_INPUT_BYTES_MAX)
+            return refuse(CHOIR_ERROR_INPUT_BYTES, "token_ids", param);
+    }
+    return kind;
+}
+
 choir_error_kind choir_request_check_length(size_t n_prompt, size_t n_new, uint32_t max_model_len)
 {
     if (n_prompt == 0)

@@ -6,6 +6,7 @@
 #ifndef CHOIR_COORDINATOR_REQUEST_CHECK_H
 #define CHOIR_COORDINATOR_REQUEST_CHECK_H
 
+#include "model/tokenizer.h"
 #include "proto/client.pb-c.h"
 #include "proto/engine.pb-c.h"
 #include "proto/errors.h"
@@ -42,6 +43,10 @@ choir_error_kind choir_request_check_model(const char *name, const choir_request
                                            const char **param) CHOIR_MUST_CHECK;
 choir_error_kind choir_request_check_token_ids(const int32_t *ids, size_t n_ids, int32_t n_vocab,
                                                const char **param) CHOIR_MUST_CHECK;
+/* Small ids may stand for large pieces, so the text's size is known before it is made. */
+choir_error_kind choir_request_check_detokenize(const Choir__Client__Detokenize *what,
+                                                const choir_tokenizer *tokenizer, int32_t n_vocab,
+                                                const char **param) CHOIR_MUST_CHECK;
 
 /*
  * n_prompt tokens and n_new more have to fit a sequence of max_model_len positions; n_new is 1 for
