@@ -44,7 +44,7 @@ static const choir_flag engine_flags[] = {
      AT(max_num_seqs), 1, 4096, NULL},
     {"--max-num-batched-tokens", "N", "tokens of one step (default 512)", CHOIR_FLAG_INTEGER,
      AT(max_num_batched_tokens), 1, 1 << 20, NULL},
-    {"--kv-cache-memory-bytes", "N",
+    {"--kv-cache-memory --kv-cache-memory-bytes", "N",
      "at most so much memory of a rank for keys and values; requests wait for room (default: "
      "enough for --max-num-seqs whole sequences, or what is free)",
      CHOIR_FLAG_INTEGER, AT(kv_cache_memory_bytes), 1, 1LL << 50, NULL},

@@ -193,7 +193,7 @@ def test_t36_unequal_ranks(home, alone):
 
 def test_t38_pages_run_out(home, alone):
     """Pages for one of the larger requests at a time: all wait their turn and end well."""
-    few = ("--kv-cache-memory-bytes", 4 * PAGE_BYTES)
+    few = ("--kv-cache-memory", 4 * PAGE_BYTES)
     home.refuse(ENOMEM, "--max-model-len", "serve", "--model", home.model, "--max-model-len", 257, *few)
     serve = Serve(home, "--max-model-len", 256, "--max-num-seqs", len(REQUESTS), *few)
     client = streams.connect(home)

@@ -78,7 +78,7 @@ static void test_every_flag_comes_back(void **state)
                      "7",
                      "--max-num-batched-tokens",
                      "64",
-                     "--kv-cache-memory-bytes",
+                     "--kv-cache-memory",
                      "1000000",
                      "--verify"};
     const int n = (int)(sizeof words / sizeof words[0]);
