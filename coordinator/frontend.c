@@ -15,6 +15,7 @@
 #include "proto/socket.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,10 +126,19 @@ static choir_status open_clients(const choir_frontend_options *options, choir_fr
     return status;
 }
 
+/* Signals are for the program's own threads; those that a thread brings on itself cannot be moved.
+ */
 static choir_status start_thread(pthread_t *thread, void *(*run)(void *), void *argument,
                                  bool *has_thread)
 {
+    static const int own[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(&blocked, own[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
     const int failed = pthread_create(thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed)
         return choir_fail(CHOIR_ENOMEM, "cannot start a thread: %s", strerror(failed));
     *has_thread = true;
@@ -223,7 +233,7 @@ void choir_frontend_engine_lost(choir_frontend *frontend, const char *words)
     choir_frontend_shared *shared = &frontend->shared;
     pthread_mutex_lock(&shared->lock);
     shared->asked_lost = true;
-    snprintf(shared->lost_words, sizeof shared->lost_words, "%s", words);
+    choir_frontend_copy_words(shared->lost_words, sizeof shared->lost_words, words);
     choir_frontend_wake(shared->wake_requests);
     while (shared->asked_lost && shared->state != CHOIR_FRONTEND_SHUTDOWN)
         wait_change(shared, NULL);

@@ -189,8 +189,10 @@ void choir_error_fill(choir_error_text *text, choir_error_kind kind, const char 
 {
     const choir_error_entry *entry = choir_error_entry_of(kind);
     const bool has_words = words[0] && choir_utf8_is_valid(words, strlen(words));
-    snprintf(text->message, sizeof text->message, "%s%s%s", entry->message, has_words ? ": " : "",
+    char message[sizeof text->message + CHOIR_FRONTEND_WORDS];
+    snprintf(message, sizeof message, "%s%s%s", entry->message, has_words ? ": " : "",
              has_words ? words : "");
+    choir_frontend_copy_words(text->message, sizeof text->message, message);
     text->error = (Choir__Client__Error)CHOIR__CLIENT__ERROR__INIT;
     text->error.request_id =
         (char *)(choir_utf8_is_valid(request_id, strlen(request_id)) ? request_id : "");

@@ -11,7 +11,6 @@
 #include "proto/envelope.h"
 #include "proto/report_wire.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,9 +60,9 @@ static void engine_failed(loop_state *loop, choir_status status, const char *wor
     /* What the engine said itself is the cause; that it is gone then is its consequence. */
     if (shared->state != CHOIR_FRONTEND_FAILED) {
         shared->failed_status = status;
-        snprintf(shared->failed_words, sizeof shared->failed_words, "%s", words);
+        choir_frontend_copy_words(shared->failed_words, sizeof shared->failed_words, words);
     }
-    snprintf(shared->client_words, sizeof shared->client_words, "%s", client_words);
+    choir_frontend_copy_words(shared->client_words, sizeof shared->client_words, client_words);
     set_state(loop, CHOIR_FRONTEND_FAILED);
     shared->status_done = shared->status_wanted;
     pthread_mutex_unlock(&shared->lock);

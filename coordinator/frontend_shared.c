@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 #include "proto/connection.h"
 #include "proto/envelope.h"
 
@@ -143,6 +144,13 @@ choir_status choir_frontend_write_connection(const choir_frontend_shared *shared
     snprintf(connection.control, sizeof connection.control, "%s", setup->control);
     snprintf(connection.model, sizeof connection.model, "%s", setup->model);
     return choir_connection_write(setup->connection_file, &connection);
+}
+
+void choir_frontend_copy_words(char *to, size_t size, const char *from)
+{
+    const int length = snprintf(to, size, "%s", from);
+    if (length >= (int)size)
+        to[size - 1 - choir_utf8_incomplete_tail(to, size - 1)] = 0;
 }
 
 Choir__Client__State choir_frontend_state_code(choir_frontend_state state)

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHOIR_SESSION_BYTES = 16, CHOIR_FRONTEND_WORDS = 256, CHOIR_CANCEL_IDS_MAX = 1024 };
+enum { CHOIR_SESSION_BYTES = 16, CHOIR_FRONTEND_WORDS = 1024, CHOIR_CANCEL_IDS_MAX = 1024 };
 
 /* Constant while the threads run. */
 typedef struct choir_frontend_setup {
@@ -101,6 +101,8 @@ choir_status choir_frontend_write_connection(const choir_frontend_shared *shared
 
 /* Fills a Welcome; the strings are the setup's. The lock must not be held. */
 void choir_frontend_welcome(choir_frontend_shared *shared, Choir__Client__Welcome *welcome);
+/* A copy that is cut, where it must be, at the end of a character. */
+void choir_frontend_copy_words(char *to, size_t size, const char *from);
 /* The protocol's name of a state. */
 Choir__Client__State choir_frontend_state_code(choir_frontend_state state);
 /* What a new request is told in this state, and more words on it; NONE when READY. */

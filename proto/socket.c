@@ -273,23 +273,40 @@ bool choir_socket_is_up(choir_socket *socket)
     return zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLOUT);
 }
 
+/* Copies of all parts, so that memory cannot run out between two of them. */
+static size_t copy_parts(const choir_part *parts, size_t n_parts, zmq_msg_t *copies)
+{
+    size_t n = 0;
+    while (n < n_parts && zmq_msg_init_size(&copies[n], parts[n].length) == 0) {
+        if (parts[n].length > 0)
+            memcpy(zmq_msg_data(&copies[n]), parts[n].bytes, parts[n].length);
+        n++;
+    }
+    return n;
+}
+
 /*
  * Only the first part can be refused: libzmq counts messages, not parts. A later part that finds
  * its peer gone is dropped with the rest of the message.
  */
 choir_delivery choir_socket_send(choir_socket *socket, const choir_part *parts, size_t n_parts)
 {
-    assert(n_parts > 0);
-    for (size_t i = 0; i < n_parts; i++) {
+    zmq_msg_t copies[CHOIR_MESSAGE_PARTS];
+    assert(n_parts > 0 && n_parts <= CHOIR_MESSAGE_PARTS);
+    const size_t n_copies = copy_parts(parts, n_parts, copies);
+    choir_delivery delivery = n_copies == n_parts ? CHOIR_DELIVERED : CHOIR_FULL;
+    for (size_t i = 0; i < n_parts && delivery == CHOIR_DELIVERED; i++) {
         const int flags = ZMQ_DONTWAIT | (i + 1 < n_parts ? ZMQ_SNDMORE : 0);
         int sent;
         do
-            sent = zmq_send(socket->zmq, parts[i].bytes, parts[i].length, flags);
+            sent = zmq_msg_send(&copies[i], socket->zmq, flags);
         while (sent < 0 && zmq_errno() == EINTR);
         if (sent < 0)
-            return zmq_errno() == EHOSTUNREACH ? CHOIR_GONE : CHOIR_FULL;
+            delivery = zmq_errno() == EHOSTUNREACH ? CHOIR_GONE : CHOIR_FULL;
     }
-    return CHOIR_DELIVERED;
+    for (size_t i = 0; i < n_copies; i++)
+        zmq_msg_close(&copies[i]); /* those that were sent are empty now */
+    return delivery;
 }
 
 choir_status choir_message_create(choir_message **message)

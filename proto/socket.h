@@ -52,20 +52,21 @@ typedef struct choir_part {
     size_t length;
 } choir_part;
 
+enum { CHOIR_MESSAGE_PARTS = 4 }; /* of a received message, those behind are counted and dropped */
+
 typedef enum choir_delivery {
     CHOIR_DELIVERED, /* queued for the peer */
     CHOIR_FULL,      /* the peer reads too slowly, or is not connected (PAIR): try again later */
     CHOIR_GONE,      /* ROUTER: there is no such peer (any more) */
 } choir_delivery;
 
-/* Sends one message of n_parts > 0 parts, copied. Never blocks; all of it or nothing is sent. */
+/* Sends one message of 1 to CHOIR_MESSAGE_PARTS parts, copied. Never blocks; all of it or nothing
+ * is sent. */
 choir_delivery choir_socket_send(choir_socket *socket, const choir_part *parts,
                                  size_t n_parts) CHOIR_MUST_CHECK;
 
 /* A received message. The parts live until the next receive into it. */
 typedef struct choir_message choir_message;
-
-enum { CHOIR_MESSAGE_PARTS = 4 }; /* parts behind these are counted and dropped */
 
 choir_status choir_message_create(choir_message **message) CHOIR_MUST_CHECK;
 void choir_message_destroy(choir_message **message);

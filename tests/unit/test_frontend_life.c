@@ -113,6 +113,26 @@ static void clients_hear_of_no_path(void **state)
     choir_client_destroy(&client);
 }
 
+/* Words of any length and bytes come as whole characters, or the client could not read them. */
+static void long_words_are_cut_at_a_character(void **state)
+{
+    echo_service *service = *state;
+    choir_client *client = echo_connect(service);
+    const choir_generate_request request = echo_request_text("a", 5);
+    choir_engine_report report;
+    char words[2001];
+    for (size_t i = 0; i + 1 < sizeof words; i++)
+        words[i] = i % 2 ? '\xa4' : '\xc3';
+    words[sizeof words - 1] = 0;
+    choir_frontend_engine_lost(service->frontend, words);
+    assert_int_equal(choir_frontend_wait_ready(service->frontend, -1, &report), CHOIR_EENGINE);
+    echo_answer *answer = echo_generate(client, &request);
+    assert_int_equal(answer->status, CHOIR_EUNAVAILABLE);
+    assert_int_equal(strlen(answer->message), 510); /* of 511, the last would be half */
+    free(answer);
+    choir_client_destroy(&client);
+}
+
 static void stop_tells_clients_and_engine(void **state)
 {
     echo_service *service = *state;
@@ -189,6 +209,7 @@ int main(void)
         cmocka_unit_test(start_is_waited_for_and_failure_told),
         SERVICE_TEST(lost_engine_ends_its_requests),
         SERVICE_TEST(clients_hear_of_no_path),
+        SERVICE_TEST(long_words_are_cut_at_a_character),
         SERVICE_TEST(stop_tells_clients_and_engine),
         cmocka_unit_test(fingerprint_needs_no_clients),
         SERVICE_TEST(two_services_do_not_share_endpoint_or_file),
