@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "coordinator/frontend_delivery.h"
 #include "coordinator/prompt.h"
 
 #include <assert.h>
@@ -365,10 +366,12 @@ static void finish(choir_requests *requests, choir_request *request)
     request->peer->has_news = true;
 }
 
-/* Ends a request with an error instead of a finish. */
+/* Ends a request with an error instead of a finish, after the tokens that came before it. */
 static void fail(choir_requests *requests, choir_request *request, choir_error_kind kind,
                  const char *words, int64_t now_us)
 {
+    if (request->peer)
+        choir_frontend_deliver(requests, request->peer, now_us);
     if (request->peer)
         tell_error(requests, request->peer, 0, kind, request->request_id, "", words, now_us);
     choir_requests_free(requests, request);

@@ -48,6 +48,7 @@ typedef struct echo_engine {
     bool is_held;   /* makes no step */
     bool has_shutdown;
     bool is_many;  /* ECHO_TOKENS_A_STEP tokens a step */
+    bool is_bad;   /* fails each request, in one message with the first tokens */
     bool is_ended; /* by the test */
     size_t n_active, n_submits, n_aborts;
     Choir__Engine__ToEngine *last; /* the submit that came last, kept in its slot or here */
@@ -72,11 +73,15 @@ static inline bool echo_is_stop(const Choir__Engine__Submit *submit, int32_t id)
 
 static inline void echo_send(echo_engine *engine, Choir__Engine__Output *output)
 {
-    Choir__Engine__Output *list[] = {output};
+    static char words[] = "not finite";
+    Choir__Engine__Output failure = CHOIR__ENGINE__OUTPUT__INIT, *list[] = {output, &failure};
     Choir__Engine__Outputs outputs = CHOIR__ENGINE__OUTPUTS__INIT;
     Choir__Engine__FromEngine message = CHOIR__ENGINE__FROM_ENGINE__INIT;
     outputs.outputs = list;
-    outputs.n_outputs = 1;
+    outputs.n_outputs = engine->is_bad ? 2 : 1;
+    failure.id = output->id;
+    failure.finish = CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR;
+    failure.error = words;
     message.body_case = CHOIR__ENGINE__FROM_ENGINE__BODY_OUTPUTS;
     message.outputs = &outputs;
     /* The front end may have stopped; then nobody is there to tell. */
@@ -139,7 +144,7 @@ static inline void echo_step(echo_engine *engine, echo_request *request)
     if (output.finish)
         output.timings = &timings;
     echo_send(engine, &output);
-    if (output.finish)
+    if (output.finish || engine->is_bad)
         echo_end(engine, request);
 }
 

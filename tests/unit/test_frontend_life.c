@@ -66,6 +66,21 @@ static void start_is_waited_for_and_failure_told(void **state)
     free(service);
 }
 
+static void tokens_before_an_error_come_before_it(void **state)
+{
+    echo_service *service = *state;
+    choir_client *client = echo_connect(service);
+    const choir_generate_request request = echo_request_text("ab", 0);
+    echo_set(service, &service->engine.is_bad, true);
+    echo_answer *answer = echo_generate(client, &request);
+    assert_true(answer->is_error);
+    assert_int_equal(answer->status, CHOIR_EENGINE);
+    assert_non_null(strstr(answer->message, "not finite"));
+    assert_int_equal(answer->n_ids, 1);
+    free(answer);
+    choir_client_destroy(&client);
+}
+
 static void lost_engine_ends_its_requests(void **state)
 {
     echo_service *service = *state;
@@ -207,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SERVICE_TEST(connection_file_says_where),
         cmocka_unit_test(start_is_waited_for_and_failure_told),
+        SERVICE_TEST(tokens_before_an_error_come_before_it),
         SERVICE_TEST(lost_engine_ends_its_requests),
         SERVICE_TEST(clients_hear_of_no_path),
         SERVICE_TEST(long_words_are_cut_at_a_character),
