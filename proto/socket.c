@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,13 +97,19 @@ static bool configure(void *zmq, choir_socket_kind kind, size_t max_part_bytes)
     return ok && set_int(zmq, ZMQ_RCVHWM, 0) && set_int(zmq, ZMQ_SNDHWM, 0);
 }
 
-/* A DEALER cannot tell by itself whether it is connected: it takes messages all the same. */
+/*
+ * A DEALER cannot tell by itself whether it is connected: it takes messages all the same. libzmq's
+ * I/O thread, on which all sockets depend, waits until the monitor's events are taken: so their
+ * queue has no limit, and the monitor is switched off before its reader goes.
+ */
 static bool add_monitor(choir_socket *socket)
 {
+    static atomic_uint n_made;
     char address[64];
-    snprintf(address, sizeof address, "inproc://choir-monitor-%p", socket->zmq);
+    snprintf(address, sizeof address, "inproc://choir-monitor-%u", atomic_fetch_add(&n_made, 1));
     socket->monitor = zmq_socket(context, ZMQ_PAIR);
     return socket->monitor && set_int(socket->monitor, ZMQ_LINGER, 0) &&
+           set_int(socket->monitor, ZMQ_RCVHWM, 0) &&
            zmq_socket_monitor(socket->zmq, address,
                               ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) == 0 &&
            zmq_connect(socket->monitor, address) == 0;
@@ -156,6 +163,8 @@ void choir_socket_destroy(choir_socket **socket)
     remove_socket_file(*socket);
     if ((*socket)->is_bound) /* at once, while closing takes its time: the name can be used again */
         unbind((*socket)->zmq);
+    if ((*socket)->monitor)
+        zmq_socket_monitor((*socket)->zmq, NULL, 0);
     if ((*socket)->zmq)
         zmq_close((*socket)->zmq);
     if ((*socket)->monitor)
