@@ -30,7 +30,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ECHO_MAX_LEN = 4096, ECHO_REQUESTS = 1024, ECHO_TOKENS_A_STEP = 64, PATIENCE_US = 120000000 };
+enum {
+    ECHO_MAX_LEN = 4096,
+    ECHO_REQUESTS = 1024,
+    ECHO_TOKENS_A_STEP = 64,
+    PATIENCE_US = 120000000
+};
 
 #define ECHO_BITS(id, index) (0xbf000000u + (uint32_t)(id)*64u + (uint32_t)(index) % 64u)
 
