@@ -259,6 +259,9 @@ static choir_status open_link(const choir_engine_options *engine, const worker_o
             .model_path = engine->model,
         };
         status = choir_frontend_create(&options, frontend);
+        if (status == CHOIR_OK && strncmp(own->listen, "tcp:", 4) == 0)
+            choir_log(CHOIR_LOG_WARNING,
+                      "%s is open to every user of this machine, without encryption", own->listen);
     }
     return status == CHOIR_OK ? choir_engine_link_connect(endpoint, link) : status;
 }
