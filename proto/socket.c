@@ -78,11 +78,9 @@ static bool configure(void *zmq, choir_socket_kind kind, size_t max_part_bytes)
     const int64_t max_bytes = (int64_t)max_part_bytes;
     bool ok = zmq_setsockopt(zmq, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) == 0;
     ok = ok && set_int(zmq, ZMQ_LINGER, 1000) && set_int(zmq, ZMQ_HANDSHAKE_IVL, 3000);
-    /* Both ends are ours and keep reading. Both queues of a way together hold as many messages as a
-     * service takes requests, and not so many that the tokens in them would matter. */
-    if (kind == CHOIR_SOCKET_PAIR)
-        return ok && set_int(zmq, ZMQ_IMMEDIATE, 1) && set_int(zmq, ZMQ_SNDHWM, 512) &&
-               set_int(zmq, ZMQ_RCVHWM, 512);
+    if (kind == CHOIR_SOCKET_PAIR) /* both ends are ours and keep reading */
+        return ok && set_int(zmq, ZMQ_IMMEDIATE, 1) && set_int(zmq, ZMQ_SNDHWM, 4096) &&
+               set_int(zmq, ZMQ_RCVHWM, 4096);
     ok = ok && set_int(zmq, ZMQ_HEARTBEAT_IVL, 2000) && set_int(zmq, ZMQ_HEARTBEAT_TIMEOUT, 6000) &&
          set_int(zmq, ZMQ_HEARTBEAT_TTL, 6000);
     if (kind == CHOIR_SOCKET_ROUTER)
