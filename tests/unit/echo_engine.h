@@ -34,6 +34,7 @@ enum {
     ECHO_MAX_LEN = 4096,
     ECHO_REQUESTS = 1024,
     ECHO_TOKENS_A_STEP = 64,
+    ECHO_STEPS_AHEAD = 16, /* a flood without end would fill the link, not the client's backlog */
     PATIENCE_US = 120000000
 };
 
@@ -52,10 +53,12 @@ typedef struct echo_engine {
     bool is_silent; /* says nothing at all: as if it hung */
     bool is_held;   /* makes no step */
     bool has_shutdown;
-    bool is_many;  /* ECHO_TOKENS_A_STEP tokens a step */
+    bool is_many;  /* ECHO_TOKENS_A_STEP tokens a step, at most ECHO_STEPS_AHEAD of the front end */
     bool is_bad;   /* fails each request, in one message with the first tokens */
     bool is_ended; /* by the test */
     size_t n_active, n_submits, n_aborts;
+    choir_frontend *frontend; /* whose counters pace is_many */
+    uint64_t n_sent_tokens;
     Choir__Engine__ToEngine *last; /* the submit that came last, kept in its slot or here */
     echo_request requests[ECHO_REQUESTS];
 } echo_engine;
@@ -148,6 +151,7 @@ static inline void echo_step(echo_engine *engine, echo_request *request)
         output.finish = CHOIR__ENGINE__FINISH_REASON__FINISH_ABORT;
     if (output.finish)
         output.timings = &timings;
+    engine->n_sent_tokens += submit->is_score ? 0 : output.n_tokens;
     echo_send(engine, &output);
     if (output.finish || engine->is_bad)
         echo_end(engine, request);
@@ -191,6 +195,17 @@ static inline void echo_take(echo_engine *engine, Choir__Engine__ToEngine *messa
     choir_to_engine_destroy(&message);
 }
 
+/* Whether the front end has yet to take what was sent; an Abort is answered all the same. */
+static inline bool echo_is_ahead(const echo_engine *engine, const echo_request *request)
+{
+    choir_frontend_counters counters;
+    if (!engine->is_many || request->is_aborted)
+        return false;
+    choir_frontend_count(engine->frontend, &counters);
+    return engine->n_sent_tokens >
+           counters.n_generated_tokens + ECHO_STEPS_AHEAD * ECHO_TOKENS_A_STEP;
+}
+
 static inline void *echo_run(void *argument)
 {
     echo_engine *engine = argument;
@@ -199,7 +214,9 @@ static inline void *echo_run(void *argument)
         Choir__Engine__ToEngine *message;
         pthread_mutex_lock(&engine->lock);
         for (size_t i = 0; i < ECHO_REQUESTS && !engine->is_silent; i++)
-            if (engine->requests[i].submit && (!engine->is_held || engine->requests[i].is_aborted))
+            if (engine->requests[i].submit &&
+                (!engine->is_held || engine->requests[i].is_aborted) &&
+                !echo_is_ahead(engine, &engine->requests[i]))
                 echo_step(engine, &engine->requests[i]);
         pthread_mutex_unlock(&engine->lock);
         if (choir_engine_link_receive(engine->link, 1, &message) != CHOIR_OK)
@@ -270,6 +287,7 @@ static inline void echo_open_engine(echo_service *service, uint32_t max_model_le
     choir_engine_report report;
     assert_int_equal(pthread_mutex_init(&engine->lock, NULL), 0);
     assert_int_equal(choir_engine_link_connect(service->engine_endpoint, &engine->link), CHOIR_OK);
+    engine->frontend = service->frontend;
     echo_send_ready(engine, max_model_len);
     assert_int_equal(pthread_create(&engine->thread, NULL, echo_run, engine), 0);
     service->has_engine = true;
