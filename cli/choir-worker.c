@@ -321,8 +321,12 @@ static choir_status run(const choir_comm *world, const choir_engine_options *eng
  */
 static void let_idle_threads_sleep(char **argv)
 {
-    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
-        execv("/proc/self/exe", argv);
+    char path[4096]; /* the real one, since it names the process in ps and top */
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0 || getenv("OMP_WAIT_POLICY") || setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
+        return;
+    path[length] = '\0';
+    execv(path, argv);
 }
 
 int main(int argc, char **argv)
