@@ -20,12 +20,56 @@ typedef enum choir_level {
     CHOIR_LEVEL_COUNT,
 } choir_level;
 
-/* One block of 32 quantized activations (docs/numerics.md, "Linear layers", q8). 40 bytes. */
+/*
+ * One block of 32 activations of one token in int8 (docs/numerics.md, "Linear layers", q8). 56
+ * bytes. The sums are there for minima and for weights whose offset is taken away afterwards.
+ */
 typedef struct choir_q8 {
     int8_t q[32]; /* -127..127: -128 would saturate the AVX2 level */
     float d;
-    int16_t sum[2]; /* of q[0..16) and q[16..32) */
+    float d_sum;               /* d * (float)(sum of q), one rounded product */
+    float d_sum_half[2];       /* the same of q[0..16) and of q[16..32) */
+    int32_t minus_sum;         /* -(sum of q) */
+    int16_t minus_sum_half[2]; /* the halves' */
 } choir_q8;
+
+/* The same in 15 bits, as two planes of int8: value = 128 * h + l, -16256..16256. 92 bytes. */
+typedef struct choir_q15 {
+    int8_t h[32]; /* -127..127 */
+    int8_t l[32]; /* -64..63 */
+    float d;
+    float d_sum; /* of the values, as in choir_q8 */
+    float d_sum_half[2];
+    int32_t minus_sum; /* of the values */
+    int16_t minus_sum_half_h[2], minus_sum_half_l[2];
+} choir_q15;
+
+/*
+ * Quantized activations of T tokens x n_blocks blocks lie in *panels* of some tokens, so that a
+ * panel stays in the cache while the weights pass by. Panel p holds width = min(P, T - p * P)
+ * tokens; in it the tokens of one block stand side by side:
+ *
+ *     blocks[p * P * n_blocks + b * width + t % P],  p = t / P
+ */
+static inline int choir_panel_tokens(int64_t n_blocks)
+{
+    return n_blocks <= 128 ? 32 : 16;
+}
+
+/* How far apart the blocks of token t stand: its panel's width. */
+static inline int64_t choir_panel_stride(int64_t n_blocks, int T, int t)
+{
+    const int P = choir_panel_tokens(n_blocks);
+    const int rest = T - t / P * P;
+    return rest < P ? rest : P;
+}
+
+/* Where block b of token t stands; the following ones at the stride above. */
+static inline int64_t choir_panel_index(int64_t n_blocks, int T, int t, int64_t b)
+{
+    const int P = choir_panel_tokens(n_blocks);
+    return t / P * P * n_blocks + b * choir_panel_stride(n_blocks, T, t) + t % P;
+}
 
 enum { CHOIR_MAX_LEAVES = 64 };
 
@@ -51,16 +95,17 @@ void choir_leaves_plan(choir_leaves *leaves);
  * [group_begin, group_end), valid rows only.
  *
  *   y   [T][y_stride] f32; row r of the slice is written to y[t * y_stride + r]; overwritten
- *   x   [T][x_stride] blocks of choir_q8 for quantized types, f32 for float types; x_stride counts
- *       blocks or floats; column 0 of x[t] is column 0 of the slice
+ *   x   for block types the panels of T tokens and all w->cols / 32 blocks of the slice, choir_q8
+ *       or choir_q15; for float types f32 [T][w->cols]
  *   T   >= 1, any
  */
 typedef void (*choir_linear_fn)(float *y, int64_t y_stride, const choir_matrix *w,
-                                int64_t group_begin, int64_t group_end, const void *x,
-                                int64_t x_stride, int T, const choir_leaves *leaves);
+                                int64_t group_begin, int64_t group_end, const void *x, int T,
+                                const choir_leaves *leaves);
 
-/* out[i] = block i of x[0..n); n a multiple of 32. */
-typedef void (*choir_quantize_fn)(choir_q8 *out, const float *x, int64_t n);
+/* out[i * stride] = block i of x[0..n); n a multiple of 32. */
+typedef void (*choir_quantize_fn)(choir_q8 *out, int64_t stride, const float *x, int64_t n);
+typedef void (*choir_quantize_q15_fn)(choir_q15 *out, int64_t stride, const float *x, int64_t n);
 
 /* y = x / rms(x) * weight over n elements, "Everything else"; y may be x. */
 typedef void (*choir_rms_norm_fn)(float *y, const float *x, const float *weight, int64_t n,
@@ -142,8 +187,11 @@ typedef void (*choir_dequantize_fn)(float *y, const uint8_t *blocks, choir_type 
 /* All kernels of one level. */
 typedef struct choir_kernels {
     choir_level level;
-    choir_linear_fn linear[31]; /* by choir_type; NULL where the type is not served */
+    /* By choir_type; NULL where the type is not served. */
+    choir_linear_fn linear[31];     /* x in q8 for block types, in f32 for float types */
+    choir_linear_fn linear_q15[31]; /* block types alone */
     choir_quantize_fn quantize;
+    choir_quantize_q15_fn quantize_q15;
     choir_rms_norm_fn rms_norm;
     choir_swiglu_fn swiglu;
     choir_add_fn add;

@@ -57,7 +57,7 @@ static void store(void *page, choir_cache_type type, int64_t S, const float *row
         uint16_t *scales = (uint16_t *)(quants + S * CHOIR_PAGE_POSITIONS);
         for (int64_t b = 0; b < S / 32; b++) {
             choir_q8 block;
-            ref->quantize(&block, row + 32 * b, 32);
+            ref->quantize(&block, 1, row + 32 * b, 32);
             for (int64_t i = 0; i < 32; i++)
                 quants[(32 * b + i) * stride + at] = block.q[i];
             scales[b * block_stride + block_at] = choir_half_narrow(block.d);

@@ -3,10 +3,13 @@
  * Linear layers in plain C (docs/numerics.md, "Linear layers"): what every other level must equal.
  *
  * A block of a group is taken apart once into integers and scales and then met by a tile of tokens.
- * Every type is the same chain; a type decides only how its block comes apart:
+ * Every type is the same chain; a type decides only how its block comes apart, and a format of
+ * activations only how its 32 integers x do:
  *
  *     I   = sc[0] * sum of v*x over columns 0..15  +  sc[1] * the same over columns 16..31
  *     acc = fma(dw * d, I, acc);  acc = fma(m, d * X, acc) where the type has minima
+ *
+ * I stays below 2^31 in any case: 128 * 32 * 16256 * 32 for Q6_K and q15.
  */
 #include "kernels/half.h"
 #include "kernels/layout.h"
@@ -105,7 +108,29 @@ static void unpack(block *b, choir_type type, const uint8_t *packed, const uint8
     }
 }
 
-static int32_t dot16(const int16_t *v, const int8_t *x)
+/* One block of activations, taken apart. */
+typedef struct operand {
+    int16_t x[32];
+    float d, d_sum;
+} operand;
+
+static void unpack_q8(operand *o, const choir_q8 *x)
+{
+    o->d = x->d;
+    o->d_sum = x->d_sum;
+    for (int i = 0; i < 32; i++)
+        o->x[i] = x->q[i];
+}
+
+static void unpack_q15(operand *o, const choir_q15 *x)
+{
+    o->d = x->d;
+    o->d_sum = x->d_sum;
+    for (int i = 0; i < 32; i++)
+        o->x[i] = (int16_t)(128 * x->h[i] + x->l[i]);
+}
+
+static int32_t dot16(const int16_t *v, const int16_t *x)
 {
     int32_t sum = 0;
     for (int k = 0; k < 16; k++)
@@ -113,29 +138,42 @@ static int32_t dot16(const int16_t *v, const int8_t *x)
     return sum;
 }
 
-static void add_block(float acc[ROWS], const block *b, const choir_q8 *x)
+static void add_block(float acc[ROWS], const block *b, const operand *o)
 {
-    float X = (float)(x->sum[0] + x->sum[1]);
     for (int r = 0; r < ROWS; r++) {
         int32_t I =
-            b->sc[r][0] * dot16(b->v[r], x->q) + b->sc[r][1] * dot16(b->v[r] + 16, x->q + 16);
-        acc[r] = fmaf(b->dw[r] * x->d, (float)I, acc[r]);
+            b->sc[r][0] * dot16(b->v[r], o->x) + b->sc[r][1] * dot16(b->v[r] + 16, o->x + 16);
+        acc[r] = fmaf(b->dw[r] * o->d, (float)I, acc[r]);
         if (b->has_minimum)
-            acc[r] = fmaf(b->m[r], x->d * X, acc[r]);
+            acc[r] = fmaf(b->m[r], o->d_sum, acc[r]);
     }
 }
 
-/* The chain of one leaf, blocks [begin, end) of a group, for n_tokens tokens. */
+/* What a matrix meets: the tokens [first, first + count) of T. */
+typedef struct tokens {
+    const void *x;
+    bool is_q15; /* else q8, where the type takes blocks */
+    int T, first, count;
+} tokens;
+
+/* The chain of one leaf, blocks [begin, end) of a group. */
 static void add_quantized_leaf(float (*acc)[ROWS], const choir_matrix *w, const uint8_t *group,
-                               int64_t begin, int64_t end, const choir_q8 *x, int64_t x_stride,
-                               int n_tokens)
+                               int64_t begin, int64_t end, const tokens *in)
 {
+    const int64_t n_blocks = w->cols / CHOIR_BLOCK_COLUMNS;
     block b = {.has_minimum = w->type == CHOIR_Q4_1 || w->type == CHOIR_Q4_K};
     for (int64_t i = begin; i < end; i++) {
         unpack(&b, w->type, group + choir_packed_block_offset(w, w->type, i),
                group + choir_packed_header_offset(w, w->type, i));
-        for (int t = 0; t < n_tokens; t++)
-            add_block(acc[t], &b, &x[t * x_stride + i]);
+        for (int t = 0; t < in->count; t++) {
+            const int64_t at = choir_panel_index(n_blocks, in->T, in->first + t, i);
+            operand o;
+            if (in->is_q15)
+                unpack_q15(&o, (const choir_q15 *)in->x + at);
+            else
+                unpack_q8(&o, (const choir_q8 *)in->x + at);
+            add_block(acc[t], &b, &o);
+        }
     }
 }
 
@@ -151,20 +189,20 @@ static float float_at(const uint8_t *group, choir_type type, int64_t element)
 }
 
 static void add_float_leaf(float (*acc)[ROWS], const choir_matrix *w, const uint8_t *group,
-                           int64_t begin, int64_t end, const float *x, int64_t x_stride,
-                           int n_tokens)
+                           int64_t begin, int64_t end, const tokens *in)
 {
+    const float *x = (const float *)in->x + in->first * w->cols;
     for (int64_t c = 32 * begin; c < 32 * end; c++)
         for (int r = 0; r < ROWS; r++) {
             float value = float_at(group, w->type, c * ROWS + r);
-            for (int t = 0; t < n_tokens; t++)
-                acc[t][r] = fmaf(value, x[t * x_stride + c], acc[t][r]);
+            for (int t = 0; t < in->count; t++)
+                acc[t][r] = fmaf(value, x[t * w->cols + c], acc[t][r]);
         }
 }
 
 /* The tree over the leaves, in sums[0], for one group and at most TOKENS_TILE tokens. */
 static void add_tree(float (*sums)[TOKENS_TILE][ROWS], const choir_matrix *w, const uint8_t *group,
-                     const void *x, int64_t x_stride, int n_tokens, const choir_leaves *leaves)
+                     const tokens *in, const choir_leaves *leaves)
 {
     int depth = 0;
     for (int leaf = 0; leaf < leaves->n_leaves; leaf++) {
@@ -175,13 +213,13 @@ static void add_tree(float (*sums)[TOKENS_TILE][ROWS], const choir_matrix *w, co
         assert(depth < CHOIR_TREE_DEPTH);
         memset(sums[depth], 0, sizeof sums[depth]);
         if (choir_type_info_of(w->type)->is_quantized)
-            add_quantized_leaf(sums[depth], w, group, begin, end, x, x_stride, n_tokens);
+            add_quantized_leaf(sums[depth], w, group, begin, end, in);
         else
-            add_float_leaf(sums[depth], w, group, begin, end, x, x_stride, n_tokens);
+            add_float_leaf(sums[depth], w, group, begin, end, in);
         depth++;
         for (int merge = 0; merge < leaves->merges[leaf]; merge++) {
             depth--;
-            for (int t = 0; t < n_tokens; t++)
+            for (int t = 0; t < in->count; t++)
                 for (int r = 0; r < ROWS; r++)
                     sums[depth - 1][t][r] = sums[depth - 1][t][r] + sums[depth][t][r];
         }
@@ -189,30 +227,44 @@ static void add_tree(float (*sums)[TOKENS_TILE][ROWS], const choir_matrix *w, co
     assert(depth == 1);
 }
 
-static void linear(float *y, int64_t y_stride, const choir_matrix *w, int64_t group_begin,
-                   int64_t group_end, const void *x, int64_t x_stride, int T,
-                   const choir_leaves *leaves)
+/* The groups of the matrix for all tokens of `in`. */
+static void add_groups(float *y, int64_t y_stride, const choir_matrix *w, int64_t group_begin,
+                       int64_t group_end, tokens in, const choir_leaves *leaves)
 {
-    bool is_quantized = choir_type_info_of(w->type)->is_quantized;
-    size_t element = is_quantized ? sizeof(choir_q8) : sizeof(float);
     for (int64_t g = group_begin; g < group_end; g++) {
         const uint8_t *group = (const uint8_t *)w->data + (size_t)g * w->group_bytes;
         int64_t n_rows = w->rows - g * ROWS < ROWS ? w->rows - g * ROWS : ROWS;
-        for (int t = 0; t < T; t += TOKENS_TILE) {
-            int n_tokens = T - t < TOKENS_TILE ? T - t : TOKENS_TILE;
+        for (in.first = 0; in.first < in.T; in.first += TOKENS_TILE) {
+            in.count = in.T - in.first < TOKENS_TILE ? in.T - in.first : TOKENS_TILE;
             float sums[CHOIR_TREE_DEPTH][TOKENS_TILE][ROWS];
-            add_tree(sums, w, group, (const uint8_t *)x + (size_t)(t * x_stride) * element,
-                     x_stride, n_tokens, leaves);
-            for (int i = 0; i < n_tokens; i++)
-                memcpy(y + (t + i) * y_stride + g * ROWS, sums[0][i], (size_t)n_rows * sizeof *y);
+            add_tree(sums, w, group, &in, leaves);
+            for (int i = 0; i < in.count; i++)
+                memcpy(y + (in.first + i) * y_stride + g * ROWS, sums[0][i],
+                       (size_t)n_rows * sizeof *y);
         }
     }
+}
+
+static void linear(float *y, int64_t y_stride, const choir_matrix *w, int64_t group_begin,
+                   int64_t group_end, const void *x, int T, const choir_leaves *leaves)
+{
+    add_groups(y, y_stride, w, group_begin, group_end, (tokens){.x = x, .T = T}, leaves);
+}
+
+static void linear_q15(float *y, int64_t y_stride, const choir_matrix *w, int64_t group_begin,
+                       int64_t group_end, const void *x, int T, const choir_leaves *leaves)
+{
+    add_groups(y, y_stride, w, group_begin, group_end, (tokens){.x = x, .is_q15 = true, .T = T},
+               leaves);
 }
 
 void choir_linear_fill_ref(choir_kernels *kernels)
 {
     int count;
     const choir_type_info *types = choir_type_all(&count);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         kernels->linear[types[i].type] = linear;
+        if (types[i].is_quantized)
+            kernels->linear_q15[types[i].type] = linear_q15;
+    }
 }

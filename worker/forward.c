@@ -12,7 +12,7 @@
 /* The input of a linear layer in the forms that its matrices take: rows of f32 and of blocks. */
 typedef struct activations {
     float *f32;   /* [T][cols] */
-    choir_q8 *q8; /* [T][cols / 32] */
+    choir_q8 *q8; /* panels of T x cols / 32, see kernels.h */
     int64_t cols;
 } activations;
 
@@ -198,12 +198,30 @@ choir_status choir_forward_embed(choir_forward *forward, const choir_step *step,
     return choir_model_check_unchanged(parts->model);
 }
 
-/* Fills the quantized form of one row, where any of the matrices that read it wants it. */
-static void quantize_row(const choir_forward *f, const activations *a, int64_t row, bool is_wanted)
+/*
+ * Fills the quantized form of some blocks of the T rows, counted row by row, where any of the
+ * matrices that read them wants it.
+ */
+static void quantize_blocks(const choir_forward *f, const activations *a, choir_range blocks, int T,
+                            bool is_wanted)
 {
-    if (is_wanted)
-        f->parts.kernels->quantize(a->q8 + row * (a->cols / CHOIR_BLOCK_COLUMNS),
-                                   a->f32 + row * a->cols, a->cols);
+    const int64_t n_blocks = a->cols / CHOIR_BLOCK_COLUMNS;
+    for (int64_t i = blocks.begin, end; is_wanted && i < blocks.end; i = end) {
+        const int t = (int)(i / n_blocks);
+        end = (t + 1) * n_blocks < blocks.end ? (t + 1) * n_blocks : blocks.end;
+        f->parts.kernels->quantize(a->q8 + choir_panel_index(n_blocks, T, t, i % n_blocks),
+                                   choir_panel_stride(n_blocks, T, t),
+                                   a->f32 + i * CHOIR_BLOCK_COLUMNS,
+                                   (end - i) * CHOIR_BLOCK_COLUMNS);
+    }
+}
+
+static void quantize_row(const choir_forward *f, const activations *a, int64_t row, int T,
+                         bool is_wanted)
+{
+    const int64_t n_blocks = a->cols / CHOIR_BLOCK_COLUMNS;
+    const choir_range blocks = {row * n_blocks, (row + 1) * n_blocks};
+    quantize_blocks(f, a, blocks, T, is_wanted);
 }
 
 static bool takes_blocks(const choir_matrix *w)
@@ -217,11 +235,8 @@ static void multiply(const choir_forward *f, float *y, int64_t y_stride, const c
 {
     if (groups.begin >= groups.end)
         return;
-    const bool is_quantized = takes_blocks(w);
-    const void *x = is_quantized ? (const void *)a->q8 : (const void *)a->f32;
-    const int64_t x_stride = is_quantized ? a->cols / CHOIR_BLOCK_COLUMNS : a->cols;
-    f->parts.kernels->linear[w->type](y, y_stride, w, groups.begin, groups.end, x, x_stride, T,
-                                      leaves);
+    const void *x = takes_blocks(w) ? (const void *)a->q8 : (const void *)a->f32;
+    f->parts.kernels->linear[w->type](y, y_stride, w, groups.begin, groups.end, x, T, leaves);
 }
 
 /* Several matrices over one whole input as one range of row groups, shared between the threads. */
@@ -272,7 +287,7 @@ static void norm_rows(const choir_forward *f, const float *x, const float *weigh
     const choir_range rows = choir_team_share(team, T);
     for (int64_t t = rows.begin; t < rows.end; t++) {
         f->parts.kernels->rms_norm(f->normed.f32 + t * D, x + t * D, weight, D, f->h->rms_eps);
-        quantize_row(f, &f->normed, t, wants_blocks);
+        quantize_row(f, &f->normed, t, T, wants_blocks);
     }
 }
 
@@ -361,7 +376,7 @@ static void attention_half(choir_forward *f, int64_t layer, float *x, int T, con
         attend(f, layer, task / n_kv_heads, task % n_kv_heads, &f->scratch[team->thread]);
     choir_barrier_wait(team->barrier);
     for (int64_t t = rows.begin; t < rows.end; t++)
-        quantize_row(f, &f->attended, t, takes_blocks(&w->attn_output));
+        quantize_row(f, &f->attended, t, T, takes_blocks(&w->attn_output));
     choir_barrier_wait(team->barrier);
     multiply_and_exchange(f, f->attention_exchange, &w->attn_output, &f->attended, x, T, team);
 }
@@ -382,9 +397,7 @@ static void ff_half(choir_forward *f, int64_t layer, float *x, int T, const choi
     if (length > 0)
         f->parts.kernels->swiglu(f->activated.f32 + begin, f->activated.f32 + begin, f->up + begin,
                                  length);
-    if (length > 0 && takes_blocks(&w->down))
-        f->parts.kernels->quantize(f->activated.q8 + blocks.begin, f->activated.f32 + begin,
-                                   length);
+    quantize_blocks(f, &f->activated, blocks, T, takes_blocks(&w->down));
     choir_barrier_wait(team->barrier);
     multiply_and_exchange(f, f->ff_exchange, &w->down, &f->activated, x, T, team);
 }
@@ -441,7 +454,7 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
         for (int64_t i = mine.begin; i < mine.end; i++) {
             f->parts.kernels->rms_norm(f->normed.f32 + i * D, x + rows[i] * D, weights->output_norm,
                                        D, f->h->rms_eps);
-            quantize_row(f, &f->normed, i, takes_blocks(&weights->output));
+            quantize_row(f, &f->normed, i, n, takes_blocks(&weights->output));
         }
         choir_barrier_wait(team.barrier);
         multiply_all(f, &head, 1, &f->normed, n, &team);

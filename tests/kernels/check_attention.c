@@ -25,7 +25,7 @@ static void round_row(float *x, int64_t S, choir_cache_type type)
         x[i] = choir_half_to_float(choir_float_to_half(x[i]));
     for (int64_t b = 0; type == CHOIR_CACHE_Q8_0 && b < S / 32; b++) {
         choir_q8 block;
-        check_ref()->quantize(&block, x + 32 * b, 32);
+        check_ref()->quantize(&block, 1, x + 32 * b, 32);
         float d = choir_half_to_float(choir_float_to_half(block.d));
         for (int i = 0; i < 32; i++)
             x[32 * b + i] = d * block.q[i];

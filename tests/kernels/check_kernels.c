@@ -42,11 +42,14 @@ static void check_tables(void **state)
             assert_null(kernels);
             continue;
         }
-        for (int i = 0; i < n_types; i++)
+        for (int i = 0; i < n_types; i++) {
             assert_non_null(kernels->linear[types[i].type]);
-        assert_true(kernels->quantize && kernels->rms_norm && kernels->swiglu && kernels->add &&
-                    kernels->rotary && kernels->attention_span && kernels->attention_merge &&
-                    kernels->attention_finish && kernels->lse_chunk && kernels->dequantize);
+            assert_true(types[i].is_quantized == (kernels->linear_q15[types[i].type] != NULL));
+        }
+        assert_true(kernels->quantize && kernels->quantize_q15 && kernels->rms_norm &&
+                    kernels->swiglu && kernels->add && kernels->rotary && kernels->attention_span &&
+                    kernels->attention_merge && kernels->attention_finish && kernels->lse_chunk &&
+                    kernels->dequantize);
     }
 }
 

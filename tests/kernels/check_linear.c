@@ -30,9 +30,9 @@ typedef struct slice {
     size_t row_bytes;
     uint8_t *rows;
     int T;
-    int64_t x_stride; /* blocks or floats */
+    bool is_q15; /* else q8, where the packed type takes blocks */
     uint8_t *x_memory;
-    uint8_t *x; /* unaligned */
+    uint8_t *x; /* panels of blocks or [T][cols] floats; unaligned */
 } slice;
 
 static bool is_quantized(choir_type type)
@@ -106,59 +106,111 @@ static void fill_block(uint8_t *block, choir_type type, fill how, uint64_t *seed
     }
 }
 
+/* The quants of extreme blocks; odd blocks of q15 have a low plane too. */
+static void set_quants(choir_q8 *block, int q)
+{
+    memset(block->q, q, sizeof block->q);
+    block->minus_sum = -32 * q;
+    block->d_sum = block->d * (float)(32 * q);
+    for (int h = 0; h < 2; h++) {
+        block->minus_sum_half[h] = (int16_t)(-16 * q);
+        block->d_sum_half[h] = block->d * (float)(16 * q);
+    }
+}
+
+static void set_quants_q15(choir_q15 *block, int h, int l)
+{
+    int q = 128 * h + l;
+    memset(block->h, h, sizeof block->h);
+    memset(block->l, l, sizeof block->l);
+    block->minus_sum = -32 * q;
+    block->d_sum = block->d * (float)(32 * q);
+    for (int half = 0; half < 2; half++) {
+        block->minus_sum_half_h[half] = (int16_t)(-16 * h);
+        block->minus_sum_half_l[half] = (int16_t)(-16 * l);
+        block->d_sum_half[half] = block->d * (float)(16 * q);
+    }
+}
+
+/* Quantizes 32 values of token t to where the panels have block b of it. */
+static void put_block(slice *s, fill how, const float *values, int t, int64_t b)
+{
+    bool is_lowest = how == FILL_LOWEST;
+    bool is_extreme = is_lowest || how == FILL_HIGHEST;
+    size_t at = (size_t)choir_panel_index(s->matrix.cols / 32, s->T, t, b);
+    if (s->is_q15) {
+        choir_q15 block;
+        check_ref()->quantize_q15(&block, 1, values, 32);
+        if (is_extreme && b % 2)
+            set_quants_q15(&block, is_lowest ? -126 : 126, is_lowest ? -64 : 63);
+        else if (is_extreme)
+            set_quants_q15(&block, is_lowest ? -127 : 127, 0);
+        memcpy(s->x + at * sizeof block, &block, sizeof block);
+    } else {
+        choir_q8 block;
+        check_ref()->quantize(&block, 1, values, 32);
+        if (is_extreme)
+            set_quants(&block, is_lowest ? -127 : 127);
+        memcpy(s->x + at * sizeof block, &block, sizeof block);
+    }
+}
+
 static void fill_activations(slice *s, fill how, uint64_t *seed)
 {
-    int64_t n_values = s->T * s->x_stride * (is_quantized(s->matrix.type) ? 32 : 1);
-    float *values = malloc((size_t)n_values * sizeof *values);
+    int64_t cols = s->matrix.cols;
+    float *values = malloc((size_t)cols * sizeof *values);
     assert_non_null(values);
-    for (int64_t i = 0; i < n_values; i++) {
-        values[i] = check_random_float(seed) * 3;
-        if (how == FILL_SPECIAL && check_random(seed) % 256 == 0)
-            values[i] = check_odd_float(seed);
-    }
-    if (!is_quantized(s->matrix.type)) {
-        memcpy(s->x, values, (size_t)n_values * sizeof *values);
-    } else {
-        for (int64_t b = 0; b < n_values / 32; b++) {
-            choir_q8 block;
-            check_ref()->quantize(&block, values + 32 * b, 32);
-            if (how == FILL_LOWEST || how == FILL_HIGHEST) {
-                int q = how == FILL_LOWEST ? -127 : 127;
-                memset(block.q, q, 32);
-                block.sum[0] = block.sum[1] = (int16_t)(16 * q);
-            }
-            memcpy(s->x + (size_t)b * sizeof block, &block, sizeof block);
+    for (int t = 0; t < s->T; t++) {
+        for (int64_t i = 0; i < cols; i++) {
+            values[i] = check_random_float(seed) * 3;
+            if (how == FILL_SPECIAL && check_random(seed) % 256 == 0)
+                values[i] = check_odd_float(seed);
         }
+        if (!is_quantized(s->matrix.type))
+            memcpy(s->x + (size_t)(t * cols) * 4, values, (size_t)cols * 4);
+        for (int64_t b = 0; is_quantized(s->matrix.type) && b < cols / 32; b++)
+            put_block(s, how, values + 32 * b, t, b);
     }
     free(values);
 }
 
-/* A slice of `cols` columns from `first_col` of a row; packed to `packed_type`. */
-static slice slice_make(choir_type type, choir_type packed_type, int64_t rows, int64_t cols,
-                        int64_t first_col, int T, fill how, uint64_t *seed)
+/* What a slice is made of: `cols` columns from `first_col` of a row of the file. */
+typedef struct slice_parts {
+    choir_type type, packed_type;
+    bool is_q15;
+    int64_t rows, cols, first_col;
+    int T;
+    fill how;
+} slice_parts;
+
+static slice slice_make(slice_parts parts, uint64_t *seed)
 {
-    const choir_type_info *info = choir_type_info_of(type);
-    slice s = {.type = type, .T = T};
-    s.file_cols = (first_col + cols + 255) / 256 * 256;
+    const choir_type_info *info = choir_type_info_of(parts.type);
+    slice s = {.type = parts.type, .T = parts.T, .is_q15 = parts.is_q15};
+    s.file_cols = (parts.first_col + parts.cols + 255) / 256 * 256;
     s.row_bytes = (size_t)(s.file_cols / info->block_elements * info->block_bytes);
-    s.rows = malloc(s.row_bytes * (size_t)rows);
+    s.rows = malloc(s.row_bytes * (size_t)parts.rows);
     assert_non_null(s.rows);
     size_t block_bytes = (size_t)info->block_bytes;
-    for (size_t at = 0; at < s.row_bytes * (size_t)rows; at += block_bytes)
-        fill_block(s.rows + at, type, how, seed);
-    assert_int_equal(choir_matrix_plan(&s.matrix, packed_type, rows, cols, first_col), CHOIR_OK);
+    for (size_t at = 0; at < s.row_bytes * (size_t)parts.rows; at += block_bytes)
+        fill_block(s.rows + at, parts.type, parts.how, seed);
+    assert_int_equal(
+        choir_matrix_plan(&s.matrix, parts.packed_type, parts.rows, parts.cols, parts.first_col),
+        CHOIR_OK);
     assert_int_equal(choir_alloc_aligned(1, choir_matrix_bytes(&s.matrix), &s.matrix.data),
                      CHOIR_OK);
     memset(s.matrix.data, 0xee, choir_matrix_bytes(&s.matrix));
     int64_t middle = choir_matrix_groups(&s.matrix) / 2;
-    choir_matrix_pack(&s.matrix, middle, choir_matrix_groups(&s.matrix), type, s.rows, s.row_bytes);
-    choir_matrix_pack(&s.matrix, 0, middle, type, s.rows, s.row_bytes);
-    s.x_stride = is_quantized(packed_type) ? cols / 32 + 1 : cols + 5;
-    size_t element = is_quantized(packed_type) ? sizeof(choir_q8) : sizeof(float);
-    s.x_memory = malloc((size_t)(T * s.x_stride) * element + 4);
+    choir_matrix_pack(&s.matrix, middle, choir_matrix_groups(&s.matrix), parts.type, s.rows,
+                      s.row_bytes);
+    choir_matrix_pack(&s.matrix, 0, middle, parts.type, s.rows, s.row_bytes);
+    size_t bytes = (size_t)(parts.T * parts.cols) * sizeof(float);
+    if (is_quantized(parts.packed_type))
+        bytes = bytes / 128 * (parts.is_q15 ? sizeof(choir_q15) : sizeof(choir_q8));
+    s.x_memory = malloc(bytes + 4);
     assert_non_null(s.x_memory);
     s.x = s.x_memory + 4;
-    fill_activations(&s, how, seed);
+    fill_activations(&s, parts.how, seed);
     return s;
 }
 
@@ -221,6 +273,24 @@ static void read_column(choir_type type, const uint8_t *block, int column, int *
     }
 }
 
+/* The integers of block b of token t; returns d. */
+static float read_activations(const slice *s, int t, int64_t b, int x[32])
+{
+    int64_t P = s->matrix.cols / 32 <= 128 ? 32 : 16;
+    int64_t panel = t / P * P;
+    int64_t width = s->T - panel < P ? s->T - panel : P;
+    int64_t at = panel * (s->matrix.cols / 32) + b * width + t % P;
+    choir_q15 wide = {.d = 0};
+    choir_q8 block = {.d = 0};
+    if (s->is_q15)
+        memcpy(&wide, s->x + (size_t)at * sizeof wide, sizeof wide);
+    else
+        memcpy(&block, s->x + (size_t)at * sizeof block, sizeof block);
+    for (int i = 0; i < 32; i++)
+        x[i] = s->is_q15 ? 128 * wide.h[i] + wide.l[i] : block.q[i];
+    return s->is_q15 ? wide.d : block.d;
+}
+
 static float naive_leaf(const slice *s, int64_t r, int t, int64_t begin, int64_t end)
 {
     const choir_type_info *info = choir_type_info_of(s->type);
@@ -235,25 +305,25 @@ static float naive_leaf(const slice *s, int64_t r, int t, int64_t begin, int64_t
                                     info->block_elements == 1 ? 32 : info->block_elements);
             for (int k = 0; k < 32; k++) {
                 float x;
-                memcpy(&x, s->x + 4 * (t * s->x_stride + 32 * b + k), 4);
+                memcpy(&x, s->x + 4 * (t * s->matrix.cols + 32 * b + k), 4);
                 acc = fmaf(values[first % info->block_elements + k], x, acc);
             }
             continue;
         }
-        choir_q8 x;
-        memcpy(&x, s->x + (size_t)(t * s->x_stride + b) * sizeof x, sizeof x);
+        int x[32];
+        float d = read_activations(s, t, b, x);
         float dw = 0, m = 0;
         int I = 0, X = 0;
         for (int k = 0; k < 32; k++) {
             int value = 0, sc = 1;
             read_column(s->type, block, (int)(first % info->block_elements) + k, &value, &sc, &dw,
                         &m);
-            I += sc * value * x.q[k];
-            X += x.q[k];
+            I += sc * value * x[k];
+            X += x[k];
         }
-        float scale = dw * x.d;
+        float scale = dw * d;
         acc = fmaf(scale, (float)I, acc);
-        float dX = x.d * (float)X;
+        float dX = d * (float)X;
         if (s->type == CHOIR_Q4_1 || s->type == CHOIR_Q4_K)
             acc = fmaf(m, dX, acc);
     }
@@ -286,11 +356,11 @@ static void run(const choir_kernels *kernels, const slice *s, float *y, int64_t 
                 const choir_leaves *leaves)
 {
     int64_t groups = choir_matrix_groups(&s->matrix);
-    choir_linear_fn linear = kernels->linear[s->matrix.type];
+    choir_linear_fn linear = (s->is_q15 ? kernels->linear_q15 : kernels->linear)[s->matrix.type];
     assert_non_null(linear);
     /* In two parts, the last group first, as threads would. */
-    linear(y, y_stride, &s->matrix, groups - 1, groups, s->x, s->x_stride, s->T, leaves);
-    linear(y, y_stride, &s->matrix, 0, groups - 1, s->x, s->x_stride, s->T, leaves);
+    linear(y, y_stride, &s->matrix, groups - 1, groups, s->x, s->T, leaves);
+    linear(y, y_stride, &s->matrix, 0, groups - 1, s->x, s->T, leaves);
 }
 
 static void compare_with_naive(const slice *s, const choir_leaves *leaves)
@@ -312,8 +382,16 @@ static void check_ref_against_naive(void **state)
     uint64_t seed = 3;
     for (int i = 0; i < N_TYPES; i++)
         for (int how = 0; how < FILL_COUNT; how++)
-            for (int first_col = 0; first_col <= 96; first_col += 96) {
-                slice s = slice_make(types[i], types[i], 21, 288, first_col, 3, (fill)how, &seed);
+            for (int k = 0; k < (is_quantized(types[i]) ? 4 : 2); k++) {
+                slice s = slice_make((slice_parts){.type = types[i],
+                                                   .packed_type = types[i],
+                                                   .is_q15 = k >= 2,
+                                                   .rows = 21,
+                                                   .cols = 288,
+                                                   .first_col = k % 2 * 96,
+                                                   .T = 3,
+                                                   .how = (fill)how},
+                                     &seed);
                 choir_leaves whole = leaves_make(0, 9, 9);
                 choir_leaves many = leaves_make(1, 7, 2);
                 compare_with_naive(&s, &whole);
@@ -328,7 +406,13 @@ static void check_packed_to_f32(void **state)
     (void)state;
     uint64_t seed = 4;
     for (int i = 0; i < N_TYPES; i++) {
-        slice s = slice_make(types[i], CHOIR_F32, 19, 320, 160, 2, FILL_RANDOM, &seed);
+        slice s = slice_make((slice_parts){.type = types[i],
+                                           .packed_type = CHOIR_F32,
+                                           .rows = 19,
+                                           .cols = 320,
+                                           .first_col = 160,
+                                           .T = 2},
+                             &seed);
         choir_leaves leaves = leaves_make(0, 10, 4);
         compare_with_naive(&s, &leaves);
         slice_free(&s);
@@ -352,6 +436,30 @@ static void compare_with_ref(const choir_kernels *kernels, const slice *s,
     check_buffer_free(&got);
 }
 
+/* Panels of 16 tokens, which rows of more than 4,096 columns have. */
+static void check_narrow_panels(void **state)
+{
+    (void)state;
+    uint64_t seed = 7;
+    for (int is_q15 = 0; is_q15 < 2; is_q15++) {
+        slice s = slice_make((slice_parts){.type = CHOIR_Q4_1,
+                                           .packed_type = CHOIR_Q4_1,
+                                           .is_q15 = is_q15,
+                                           .rows = 17,
+                                           .cols = 32 * 129,
+                                           .T = 37},
+                             &seed);
+        choir_leaves leaves = leaves_make(1, 128, 4);
+        compare_with_naive(&s, &leaves);
+        for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
+            const choir_kernels *kernels;
+            assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+            compare_with_ref(kernels, &s, &leaves);
+        }
+        slice_free(&s);
+    }
+}
+
 static void check_levels(void **state)
 {
     (void)state;
@@ -361,13 +469,20 @@ static void check_levels(void **state)
         const choir_kernels *kernels = check_level(level);
         uint64_t seed = 5;
         for (int i = 0; kernels != NULL && i < N_TYPES; i++)
-            for (int k = 0; k < 30; k++) {
+            for (int k = 0; k < 60; k++) {
                 int64_t n_blocks = 1 + (int64_t)(check_random(&seed) % 20);
                 int64_t first = (int64_t)(check_random(&seed) % 9);
                 int64_t leaf = 1 + (int64_t)(check_random(&seed) % 4);
                 int64_t skip = (int64_t)check_random(&seed) % 2 & (n_blocks > 1);
-                slice s = slice_make(types[i], types[i], rows[k % 5], 32 * n_blocks, 32 * first,
-                                     tokens[k % 10], (fill)(k % FILL_COUNT), &seed);
+                slice s = slice_make((slice_parts){.type = types[i],
+                                                   .packed_type = types[i],
+                                                   .is_q15 = is_quantized(types[i]) && k >= 30,
+                                                   .rows = rows[k % 5],
+                                                   .cols = 32 * n_blocks,
+                                                   .first_col = 32 * first,
+                                                   .T = tokens[k % 10],
+                                                   .how = (fill)(k % FILL_COUNT)},
+                                     &seed);
                 choir_leaves whole = leaves_make(0, n_blocks, n_blocks);
                 choir_leaves part = leaves_make(skip, n_blocks - skip, leaf);
                 compare_with_ref(kernels, &s, &whole);
@@ -431,7 +546,10 @@ static void check_many_leaves(void **state)
     (void)state;
     uint64_t seed = 6;
     for (int n = 1; n <= CHOIR_MAX_LEAVES; n += 9) {
-        slice s = slice_make(CHOIR_Q4_0, CHOIR_Q4_0, 5, 32 * n, 0, 2, FILL_RANDOM, &seed);
+        slice s = slice_make(
+            (slice_parts){
+                .type = CHOIR_Q4_0, .packed_type = CHOIR_Q4_0, .rows = 5, .cols = 32 * n, .T = 2},
+            &seed);
         choir_leaves leaves = leaves_make(0, n, 1);
         compare_with_naive(&s, &leaves);
         for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
@@ -469,7 +587,7 @@ int main(void)
         cmocka_unit_test(check_plan),          cmocka_unit_test(check_tree_order),
         cmocka_unit_test(check_many_leaves),   cmocka_unit_test(check_ref_against_naive),
         cmocka_unit_test(check_packed_to_f32), cmocka_unit_test(check_levels),
-        cmocka_unit_test(check_variants),
+        cmocka_unit_test(check_variants),      cmocka_unit_test(check_narrow_panels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,9 +27,15 @@ static float lane_sum(const float *x, int64_t n, bool squares)
     return lanes[0];
 }
 
-static choir_q8 naive_q8(const float *x)
+/* What a block of activations says, by numerics.md: d and the integers. */
+typedef struct naive_block {
+    float d;
+    int q[32];
+} naive_block;
+
+static naive_block naive_quantize(const float *x, float most)
 {
-    choir_q8 block = {.d = 0};
+    naive_block block = {.d = 0};
     uint32_t highest = 0;
     for (int i = 0; i < 32; i++) {
         uint32_t bits;
@@ -42,55 +48,125 @@ static choir_q8 naive_q8(const float *x)
     if (!isfinite(amax)) {
         block.d = NAN;
     } else if (amax >= 0x1p-100f) {
-        block.d = amax / 127;
-        float id = 127 / amax;
+        block.d = amax / most;
+        float id = most / amax;
         for (int i = 0; i < 32; i++) {
             volatile float product = x[i] * id;
-            block.q[i] = (int8_t)nearbyint((double)product);
-            block.sum[i / 16] = (int16_t)(block.sum[i / 16] + block.q[i]);
+            block.q[i] = (int)nearbyint((double)product);
         }
     }
     return block;
 }
 
-static void quantize(const choir_kernels *kernels)
+static int sum_of(const int *q, int n)
+{
+    int sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += q[i];
+    return sum;
+}
+
+/* The products d * sum that both formats hold. */
+static void check_d_sums(const naive_block *want, float d, float d_sum, const float *d_sum_half)
+{
+    check_same_bits(&d, &want->d, 1, "d");
+    float product = want->d * (float)sum_of(want->q, 32);
+    check_same_bits(&d_sum, &product, 1, "d_sum");
+    for (int h = 0; h < 2; h++) {
+        product = want->d * (float)sum_of(want->q + 16 * h, 16);
+        check_same_bits(&d_sum_half[h], &product, 1, "d_sum_half");
+    }
+}
+
+static void check_q8(const choir_q8 *got, const float *x)
+{
+    const naive_block want = naive_quantize(x, 127);
+    check_d_sums(&want, got->d, got->d_sum, got->d_sum_half);
+    for (int i = 0; i < 32; i++) {
+        assert_int_equal(got->q[i], want.q[i]);
+        assert_int_not_equal(got->q[i], -128);
+    }
+    assert_int_equal(got->minus_sum, -sum_of(want.q, 32));
+    for (int h = 0; h < 2; h++)
+        assert_int_equal(got->minus_sum_half[h], -sum_of(want.q + 16 * h, 16));
+}
+
+static void check_q15(const choir_q15 *got, const float *x)
+{
+    const naive_block want = naive_quantize(x, 16256);
+    check_d_sums(&want, got->d, got->d_sum, got->d_sum_half);
+    int h[32], l[32];
+    for (int i = 0; i < 32; i++) {
+        h[i] = (int)floor((want.q[i] + 64) / 128.0);
+        l[i] = want.q[i] - 128 * h[i];
+        assert_in_range(h[i] + 127, 0, 254);
+        assert_in_range(l[i] + 64, 0, 127);
+        assert_int_equal(got->h[i], h[i]);
+        assert_int_equal(got->l[i], l[i]);
+    }
+    assert_int_equal(got->minus_sum, -sum_of(want.q, 32));
+    for (int half = 0; half < 2; half++) {
+        assert_int_equal(got->minus_sum_half_h[half], -sum_of(h + 16 * half, 16));
+        assert_int_equal(got->minus_sum_half_l[half], -sum_of(l + 16 * half, 16));
+    }
+}
+
+enum { BLOCKS = 300 };
+
+/* Ordinary, tiny, huge and odd values, ties, and the border below which a block counts as zero. */
+static void fill_blocks(float *x, float most)
 {
     uint64_t seed = 1;
-    enum { BLOCKS = 300 };
-    check_buffer x = check_buffer_make(32 * BLOCKS);
     for (int b = 0; b < BLOCKS; b++) {
         float scale = ldexpf(1, (int)(check_random(&seed) % 254) - 130);
-        check_random_floats(x.data + 32 * b, 32, b % 3 ? 1 : scale, &seed);
-        if (b % 7 == 0) /* ties: halves of the step that amax = 127 gives */
+        check_random_floats(x + 32 * b, 32, b % 3 ? 1 : scale, &seed);
+        if (b % 7 == 0) /* ties: halves of the step that amax = most gives */
             for (int i = 0; i < 32; i++)
-                x.data[32 * b + i] =
-                    i == 5 ? -127 : (float)(int)(check_random(&seed) % 508) / 4 - 63;
+                x[32 * b + i] = i == 5
+                                    ? -most
+                                    : (float)(int)(check_random(&seed) % (uint64_t)(4 * most)) / 4 -
+                                          floorf(most / 2);
         if (b % 11 == 0)
-            x.data[32 * b + check_random(&seed) % 32] = check_odd_float(&seed);
+            x[32 * b + check_random(&seed) % 32] = check_odd_float(&seed);
         if (b % 13 == 0)
             for (int i = 0; i < 32; i++)
-                x.data[32 * b + i] = (b % 2 ? 0x1p-100f : 0x1.fffffep-101f) * (i % 3 ? 1 : -1);
+                x[32 * b + i] = (b % 2 ? 0x1p-100f : 0x1.fffffep-101f) * (i % 3 ? 1 : -1);
     }
-    choir_q8 out[BLOCKS + 1];
-    memset(out, 0xa5, sizeof out);
-    kernels->quantize(out, x.data, 32 * BLOCKS);
-    for (int b = 0; b < BLOCKS; b++) {
-        choir_q8 want = naive_q8(x.data + 32 * b);
-        check_same_bits(&out[b].d, &want.d, 1, "d");
-        assert_memory_equal(out[b].q, want.q, sizeof want.q);
-        assert_memory_equal(out[b].sum, want.sum, sizeof want.sum);
-        for (int i = 0; i < 32; i++)
-            assert_int_not_equal(out[b].q[i], -128);
+}
+
+/* Side by side and 3 apart, when what lies between stays as it was. */
+static void quantize(const choir_kernels *kernels)
+{
+    static choir_q8 q8[3 * BLOCKS];
+    static choir_q15 q15[3 * BLOCKS];
+    for (int stride = 1; stride <= 3; stride += 2) {
+        check_buffer x = check_buffer_make(32 * BLOCKS);
+        memset(q8, 0xa5, sizeof q8);
+        memset(q15, 0xa5, sizeof q15);
+        fill_blocks(x.data, 127);
+        kernels->quantize(q8, stride, x.data, 32 * (BLOCKS - 1));
+        for (int b = 0; b < BLOCKS - 1; b++)
+            check_q8(&q8[b * stride], x.data + 32 * b);
+        fill_blocks(x.data, 16256);
+        kernels->quantize_q15(q15, stride, x.data, 32 * (BLOCKS - 1));
+        for (int b = 0; b < BLOCKS - 1; b++)
+            check_q15(&q15[b * stride], x.data + 32 * b);
+        for (int i = 0; i < 3 * BLOCKS; i++) {
+            bool is_block = i % stride == 0 && i / stride < BLOCKS - 1;
+            for (size_t k = 0; !is_block && k < sizeof *q8; k++)
+                assert_int_equal(((uint8_t *)&q8[i])[k], 0xa5);
+            for (size_t k = 0; !is_block && k < sizeof *q15; k++)
+                assert_int_equal(((uint8_t *)&q15[i])[k], 0xa5);
+        }
+        check_buffer_free(&x);
     }
-    for (size_t i = 0; i < sizeof *out; i++)
-        assert_int_equal(((uint8_t *)&out[BLOCKS])[i], 0xa5);
-    check_buffer_free(&x);
 }
 
 static void check_quantize(void **state)
 {
     (void)state;
-    assert_int_equal(sizeof(choir_q8), 40);
+    assert_int_equal(sizeof(choir_q8), 56);
+    assert_int_equal(sizeof(choir_q15), 92);
     on_levels(quantize);
 }
 
