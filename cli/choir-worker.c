@@ -6,6 +6,7 @@
  *     mpirun -np 4 choir-worker --model M --listen ipc:///path      alone, with its own front end
  *     mpirun … choir-worker --model M --engine-link ipc:///path     under `choir serve`
  */
+#include "cli/bench_job.h"
 #include "cli/engine_flags.h"
 #include "cli/flags.h"
 #include "cli/lead.h"
@@ -28,6 +29,9 @@
 typedef struct worker_options {
     const char *engine_link, *listen, *connection_file;
     bool is_fingerprint, is_long;
+    const char *bench; /* words of cli/bench_tests.h */
+    int64_t n_samples;
+    choir_bench_job job; /* what they say */
 } worker_options;
 
 #define AT(member) offsetof(worker_options, member)
@@ -43,6 +47,10 @@ static const choir_flag worker_flags[] = {
      AT(is_fingerprint), 0, 0, NULL},
     {"--long", NULL, "with --fingerprint: a sixth sequence, of 1,100 tokens", CHOIR_FLAG_BOOL,
      AT(is_long), 0, 0, NULL},
+    {"--bench", "TESTS", "with --engine-link: measure these tests, such as pp512,tg128, and end",
+     CHOIR_FLAG_STRING, AT(bench), 0, 0, NULL},
+    {"--samples", "N", "with --bench: of each test (default 5)", CHOIR_FLAG_INTEGER, AT(n_samples),
+     1, CHOIR_BENCH_SAMPLES_MAX, NULL},
 };
 
 static volatile sig_atomic_t stop_is_asked;
@@ -133,6 +141,8 @@ static choir_status worker_settings(const choir_comm *world, const choir_engine_
         settings->max_num_seqs = needs.max_num_seqs;
         settings->max_num_batched_tokens = needs.max_num_batched_tokens;
     }
+    if (own->bench)
+        choir_bench_job_limit(&own->job, settings);
     choir_status status = CHOIR_OK;
     if (engine->level)
         status = choir_level_parse(engine->level, &settings->level);
@@ -225,9 +235,11 @@ static choir_status run_worker(choir_worker *worker, const choir_comm *world,
     status = choir_comm_agree(world, status);
     if (status != CHOIR_OK)
         goto done;
-    if (!own->is_fingerprint)
+    if (!own->is_fingerprint && !own->bench)
         describe(worker, engine, choir_clock_us() - start_us, ranks, &report);
-    if (!is_lead) {
+    if (own->bench) {
+        status = choir_bench_job_run(&own->job, worker, link, engine);
+    } else if (!is_lead) {
         status = choir_worker_follow(worker);
     } else if (own->is_fingerprint) {
         status = run_fingerprint(worker, link, own->is_long, engine);
@@ -266,22 +278,25 @@ static choir_status open_link(const choir_engine_options *engine, const worker_o
     return status == CHOIR_OK ? choir_engine_link_connect(endpoint, link) : status;
 }
 
-static choir_status check_options(const choir_engine_options *engine, const worker_options *own)
+static choir_status check_options(const choir_engine_options *engine, worker_options *own)
 {
     choir_status status = choir_engine_options_check(engine);
     if (status != CHOIR_OK)
         return status;
     if (!own->engine_link == !own->listen)
         return choir_fail(CHOIR_EUSAGE, "choir-worker needs one of --listen and --engine-link");
-    if (own->is_fingerprint && !own->engine_link)
-        return choir_fail(CHOIR_EUSAGE,
-                          "--fingerprint needs --engine-link; use `choir fingerprint`");
-    return CHOIR_OK;
+    if ((own->is_fingerprint || own->bench) && !own->engine_link)
+        return choir_fail(CHOIR_EUSAGE, "%s needs --engine-link; use `choir %s`",
+                          own->bench ? "--bench" : "--fingerprint",
+                          own->bench ? "bench" : "fingerprint");
+    own->job.n_samples = (int)own->n_samples;
+    return own->bench ? choir_bench_words_parse(own->bench, own->job.tests, &own->job.n_tests)
+                      : CHOIR_OK;
 }
 
 /* Everything between MPI's start and its end. */
 static choir_status run(const choir_comm *world, const choir_engine_options *engine,
-                        const worker_options *own)
+                        worker_options *own)
 {
     const bool is_lead = choir_comm_rank(world) == 0;
     const int64_t start_us = choir_clock_us();
@@ -333,7 +348,7 @@ int main(int argc, char **argv)
 {
     let_idle_threads_sleep(argv);
     choir_engine_options engine = choir_engine_options_default();
-    worker_options own = {0};
+    worker_options own = {.n_samples = CHOIR_BENCH_SAMPLES};
     const choir_flag_group groups[] = {
         {"Worker", worker_flags, sizeof worker_flags / sizeof worker_flags[0], &own},
         choir_engine_flags(&engine),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # `choir` never links MPI (tests/check_no_mpi.sh); `choir-worker` is the one program that does. What
 # both use, and what unit tests want, is a library.
-set(cli_library flags engine_flags input print inquiry conversation reply report)
-set(worker_sources ${CMAKE_SOURCE_DIR}/cli/choir-worker.c ${CMAKE_SOURCE_DIR}/cli/lead.c
+set(cli_library bench_tests flags engine_flags input print inquiry conversation reply report)
+set(worker_sources ${CMAKE_SOURCE_DIR}/cli/choir-worker.c ${CMAKE_SOURCE_DIR}/cli/bench_job.c
+    ${CMAKE_SOURCE_DIR}/cli/lead.c
     ${CMAKE_SOURCE_DIR}/cli/outbox.c)
 list(TRANSFORM cli_library REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/cli/\\1.c" OUTPUT_VARIABLE cli_library_sources)
 add_library(choir_cli STATIC ${cli_library_sources})

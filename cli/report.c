@@ -8,10 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
-enum { CELL_BYTES = 80, LINE_BYTES = 256 };
+enum { CELL_BYTES = 80 };
 
-/* "Q4_1 85 %, Q8_0 15 %": of the tensors' bytes, the largest part first. */
-static void write_types(const choir_gguf *gguf, char text[LINE_BYTES])
+void choir_report_types(const choir_gguf *gguf, char text[CHOIR_REPORT_TYPES_BYTES])
 {
     int n_types;
     const choir_type_info *types = choir_type_all(&n_types);
@@ -31,10 +30,10 @@ static void write_types(const choir_gguf *gguf, char text[LINE_BYTES])
             if (bytes[i] > bytes[most])
                 most = i;
         const int percent = sum > 0 ? (int)((double)bytes[most] * 100 / (double)sum + 0.5) : 0;
-        if (percent == 0 || used >= LINE_BYTES - CELL_BYTES)
+        if (percent == 0 || used >= CHOIR_REPORT_TYPES_BYTES - CELL_BYTES)
             return;
-        used += (size_t)snprintf(text + used, LINE_BYTES - used, "%s%s %d %%", used ? ", " : "",
-                                 types[most].name, percent);
+        used += (size_t)snprintf(text + used, CHOIR_REPORT_TYPES_BYTES - used, "%s%s %d %%",
+                                 used ? ", " : "", types[most].name, percent);
         bytes[most] = 0;
     }
 }
@@ -42,12 +41,12 @@ static void write_types(const choir_gguf *gguf, char text[LINE_BYTES])
 static choir_status print_model(FILE *file, const char *path)
 {
     choir_model *model;
-    char types[LINE_BYTES], count[CHOIR_NUMBER_BYTES], bytes[CHOIR_NUMBER_BYTES];
+    char types[CHOIR_REPORT_TYPES_BYTES], count[CHOIR_NUMBER_BYTES], bytes[CHOIR_NUMBER_BYTES];
     choir_status status = choir_model_open_header(path, &model);
     if (status != CHOIR_OK)
         return status;
     const choir_hparams *hparams = choir_model_hparams(model);
-    write_types(choir_model_gguf(model), types);
+    choir_report_types(choir_model_gguf(model), types);
     fprintf(file, "model     %s%s%s, %s parameters, %s (%s)\n", hparams->name,
             hparams->name[0] ? ", " : "", hparams->architecture,
             choir_number_count((uint64_t)hparams->n_parameters, count),

@@ -8,6 +8,7 @@
 #define CHOIR_CLI_REPORT_H
 
 #include "common/status.h"
+#include "model/gguf.h"
 #include "proto/report.h"
 
 #include <stdint.h>
@@ -22,6 +23,10 @@ choir_status choir_report_print_ready(FILE *file, const char *model_path,
                                       const choir_engine_report *report, const char *endpoint,
                                       const char *connection_file,
                                       int64_t start_us) CHOIR_MUST_CHECK;
+
+/* "Q4_1 85 %, Q8_0 15 %": of the tensors' bytes, the largest part first. */
+enum { CHOIR_REPORT_TYPES_BYTES = 256 };
+void choir_report_types(const choir_gguf *gguf, char text[CHOIR_REPORT_TYPES_BYTES]);
 
 /* One line a rank under a heading: place, threads, layers, heads, bytes, bandwidth. */
 void choir_report_print_ranks(FILE *file, const choir_engine_report *report);

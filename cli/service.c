@@ -338,21 +338,22 @@ choir_status choir_service_start(const choir_service_options *options, choir_ser
     return status;
 }
 
-choir_status choir_service_fingerprint(const choir_service_options *options, bool is_long,
-                                       choir_fingerprint_report *report)
+/* Ranks that give one answer and end: waits for it with `wait`, 100 ms at a time. */
+static choir_status run_once(const choir_service_options *options, const char *const *more,
+                             const char *doing,
+                             choir_status (*wait)(choir_frontend *, void *answer), void *answer)
 {
     char what[256];
-    const char *const more[] = {"--fingerprint", is_long ? "--long" : NULL, NULL};
     choir_service *created = NULL;
     choir_status status = check_model(options->engine, what);
     if (status == CHOIR_OK)
         status = create_and_launch(options, false, more, &created);
     if (status == CHOIR_OK) {
         do {
-            if (!report_progress(created, options, "computing the fingerprint"))
-                status = choir_fail(CHOIR_ECANCELLED, "cancelled before the fingerprint was known");
+            if (!report_progress(created, options, doing))
+                status = choir_fail(CHOIR_ECANCELLED, "cancelled while %s", doing);
             else
-                status = choir_frontend_wait_fingerprint(created->frontend, PROGRESS_MS, report);
+                status = wait(created->frontend, answer);
         } while (status == CHOIR_ETIMEOUT);
         status = explain(created, status);
     }
@@ -362,6 +363,38 @@ choir_status choir_service_fingerprint(const choir_service_options *options, boo
         status = end_job(created, &end);
     if (created)
         destroy(created);
+    return status;
+}
+
+static choir_status wait_fingerprint(choir_frontend *frontend, void *report)
+{
+    return choir_frontend_wait_fingerprint(frontend, PROGRESS_MS, report);
+}
+
+choir_status choir_service_fingerprint(const choir_service_options *options, bool is_long,
+                                       choir_fingerprint_report *report)
+{
+    const char *const more[] = {"--fingerprint", is_long ? "--long" : NULL, NULL};
+    return run_once(options, more, "computing the fingerprint", wait_fingerprint, report);
+}
+
+static choir_status wait_bench(choir_frontend *frontend, void *rows)
+{
+    return choir_frontend_wait_bench(frontend, PROGRESS_MS, rows);
+}
+
+choir_status choir_service_bench(const choir_service_options *options, const char *tests,
+                                 int n_samples, char **rows)
+{
+    char samples[16];
+    snprintf(samples, sizeof samples, "%d", n_samples);
+    const char *const more[] = {"--bench", tests, "--samples", samples, NULL};
+    *rows = NULL;
+    choir_status status = run_once(options, more, "measuring", wait_bench, rows);
+    if (status != CHOIR_OK) {
+        free(*rows);
+        *rows = NULL;
+    }
     return status;
 }
 

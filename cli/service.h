@@ -49,6 +49,12 @@ choir_status choir_service_start(const choir_service_options *options,
  */
 choir_status choir_service_fingerprint(const choir_service_options *options, bool is_long,
                                        choir_fingerprint_report *report) CHOIR_MUST_CHECK;
+/*
+ * The same for a benchmark: `tests` are words of cli/bench_tests.h. *rows is a JSON array, which
+ * the caller frees.
+ */
+choir_status choir_service_bench(const choir_service_options *options, const char *tests,
+                                 int n_samples, char **rows) CHOIR_MUST_CHECK;
 
 /* What the ranks reported when they were ready. This and the strings live as long as the service.
  */

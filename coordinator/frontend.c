@@ -253,13 +253,29 @@ static struct timespec deadline_after(int timeout_ms)
     return deadline;
 }
 
-/* Under the lock: waits until there is a fingerprint or the engine is READY, or neither can come.
- */
-static choir_status wait_engine(choir_frontend_shared *shared, bool for_fingerprint, int timeout_ms)
+/* What callers wait for. */
+static bool is_ready(const choir_frontend_shared *shared)
+{
+    return shared->state == CHOIR_FRONTEND_READY;
+}
+
+static bool has_fingerprint(const choir_frontend_shared *shared)
+{
+    return shared->has_fingerprint;
+}
+
+static bool has_bench(const choir_frontend_shared *shared)
+{
+    return shared->bench != NULL;
+}
+
+/* Under the lock: waits until that is there, or cannot come. */
+static choir_status wait_engine(choir_frontend_shared *shared,
+                                bool (*is_there)(const choir_frontend_shared *), int timeout_ms)
 {
     const struct timespec deadline = deadline_after(timeout_ms > 0 ? timeout_ms : 0);
     for (;;) {
-        if (for_fingerprint ? shared->has_fingerprint : shared->state == CHOIR_FRONTEND_READY)
+        if (is_there(shared))
             return CHOIR_OK;
         if (shared->state == CHOIR_FRONTEND_FAILED)
             return choir_fail(shared->failed_status, "%s", shared->failed_words);
@@ -276,7 +292,7 @@ choir_status choir_frontend_wait_ready(choir_frontend *frontend, int timeout_ms,
     choir_frontend_shared *shared = &frontend->shared;
     *report = (choir_engine_report){0};
     pthread_mutex_lock(&shared->lock);
-    choir_status status = wait_engine(shared, false, timeout_ms);
+    choir_status status = wait_engine(shared, is_ready, timeout_ms);
     if (status == CHOIR_OK)
         status = choir_engine_report_copy(&shared->report, report);
     pthread_mutex_unlock(&shared->lock);
@@ -289,9 +305,21 @@ choir_status choir_frontend_wait_fingerprint(choir_frontend *frontend, int timeo
     choir_frontend_shared *shared = &frontend->shared;
     *report = (choir_fingerprint_report){0};
     pthread_mutex_lock(&shared->lock);
-    const choir_status status = wait_engine(shared, true, timeout_ms);
+    const choir_status status = wait_engine(shared, has_fingerprint, timeout_ms);
     if (status == CHOIR_OK)
         *report = shared->fingerprint;
+    pthread_mutex_unlock(&shared->lock);
+    return status;
+}
+
+choir_status choir_frontend_wait_bench(choir_frontend *frontend, int timeout_ms, char **rows)
+{
+    choir_frontend_shared *shared = &frontend->shared;
+    *rows = NULL;
+    pthread_mutex_lock(&shared->lock);
+    choir_status status = wait_engine(shared, has_bench, timeout_ms);
+    if (status == CHOIR_OK)
+        status = choir_copy_string(shared->bench, strlen(shared->bench), rows);
     pthread_mutex_unlock(&shared->lock);
     return status;
 }

@@ -26,7 +26,7 @@ typedef struct choir_frontend_options {
     /*
      * Where clients connect: ipc://, inproc:// or tcp:// on loopback (see choir_endpoint_check).
      * The control endpoint follows from it: ".control" appended, or the next TCP port.
-     * NULL: no clients are served (a --fingerprint worker).
+     * NULL: no clients are served (a --fingerprint or --bench worker).
      */
     const char *listen;
     const char *connection_file; /* written here; NULL: none */
@@ -56,6 +56,9 @@ choir_status choir_frontend_wait_ready(choir_frontend *frontend, int timeout_ms,
 /* The same for a worker started with --fingerprint. */
 choir_status choir_frontend_wait_fingerprint(choir_frontend *frontend, int timeout_ms,
                                              choir_fingerprint_report *report) CHOIR_MUST_CHECK;
+/* The same for a worker started with --bench: a JSON array, which the caller frees. */
+choir_status choir_frontend_wait_bench(choir_frontend *frontend, int timeout_ms,
+                                       char **rows) CHOIR_MUST_CHECK;
 
 /*
  * The supervisor saw the engine end: running requests end with an UNAVAILABLE error that carries

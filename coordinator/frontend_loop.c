@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "coordinator/frontend_clients.h"
 #include "coordinator/frontend_control.h"
 #include "coordinator/frontend_delivery.h"
@@ -119,6 +120,17 @@ static void engine_fingerprint(loop_state *loop, const Choir__Engine__Fingerprin
     pthread_mutex_unlock(&loop->shared->lock);
 }
 
+static void engine_bench(loop_state *loop, const Choir__Engine__Bench *bench)
+{
+    choir_frontend_shared *shared = loop->shared;
+    pthread_mutex_lock(&shared->lock);
+    if (!shared->bench &&
+        choir_copy_string(bench->rows, strlen(bench->rows), &shared->bench) != CHOIR_OK)
+        choir_log(CHOIR_LOG_ERROR, "engine: %s", choir_error());
+    pthread_cond_broadcast(&shared->changed);
+    pthread_mutex_unlock(&shared->lock);
+}
+
 /* A choir_status from the wire; OK and what is none count as EENGINE. */
 static choir_status failure_of(uint32_t code)
 {
@@ -143,6 +155,9 @@ static void take_engine_message(loop_state *loop, const Choir__Engine__FromEngin
         break;
     case CHOIR__ENGINE__FROM_ENGINE__BODY_FINGERPRINT:
         engine_fingerprint(loop, message->fingerprint);
+        break;
+    case CHOIR__ENGINE__FROM_ENGINE__BODY_BENCH:
+        engine_bench(loop, message->bench);
         break;
     default:
         break;

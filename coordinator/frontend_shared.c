@@ -40,6 +40,7 @@ void choir_frontend_shared_close(choir_frontend_shared *shared)
     choir_cancel_destroy(&shared->cancels);
     choir_tokenizer_destroy(&shared->setup.tokenizer);
     choir_engine_report_destroy(&shared->report);
+    free(shared->bench);
     free(shared->setup.connection_file);
     shared->setup.connection_file = NULL;
     if (shared->wake_requests > 0)

@@ -52,7 +52,7 @@ typedef struct choir_cancel {
 typedef struct choir_frontend_shared {
     choir_frontend_setup setup;
     pthread_mutex_t lock;
-    pthread_cond_t changed;          /* state, has_fingerprint */
+    pthread_cond_t changed;          /* state, has_fingerprint, bench */
     int wake_requests, wake_control; /* eventfd */
     bool asked_stop;
     /* from the engine */
@@ -63,6 +63,7 @@ typedef struct choir_frontend_shared {
     choir_engine_report report;              /* when READY */
     bool has_fingerprint;
     choir_fingerprint_report fingerprint;
+    char *bench; /* NULL: not yet */
     choir_frontend_counters counters;
     /* to the request thread */
     bool asked_lost;

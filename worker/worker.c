@@ -61,9 +61,9 @@ struct choir_worker {
     choir_results results;
 };
 
-static bool is_lead(const choir_worker *w)
+bool choir_worker_is_lead(const choir_worker *worker)
 {
-    return w->slice->rank == 0;
+    return worker->slice->rank == 0;
 }
 
 static choir_status open_model(choir_worker *w)
@@ -102,7 +102,7 @@ static choir_status make_rotary(choir_worker *w)
         status = choir_alloc((size_t)n_pairs, sizeof *frequencies, (void **)&frequencies);
     status = choir_comm_agree(w->comm, status);
     if (status == CHOIR_OK) {
-        if (is_lead(w)) {
+        if (choir_worker_is_lead(w)) {
             const choir_gguf_tensor *factors =
                 choir_model_tensor(w->model, CHOIR_TENSOR_ROPE_FACTORS, 0);
             choir_rotary_frequencies(frequencies, h->n_rot, h->rope_base,
@@ -273,7 +273,7 @@ static choir_status allocate_buffers(choir_worker *w)
     if (status == CHOIR_OK && w->slice->is_last_stage)
         status =
             choir_alloc_aligned(record_words_max(w->slice), sizeof(uint32_t), (void **)&w->record);
-    if (status == CHOIR_OK && is_lead(w))
+    if (status == CHOIR_OK && choir_worker_is_lead(w))
         status = allocate_lead(w);
     return status;
 }
@@ -510,7 +510,7 @@ static choir_status prepare_results(choir_worker *w, const choir_step *step)
 choir_status choir_worker_step(choir_worker *worker, const void *message, size_t bytes)
 {
     choir_worker *w = worker;
-    assert(is_lead(w) && w->n_begun - w->n_collected < (uint64_t)w->layout->n_stages);
+    assert(choir_worker_is_lead(w) && w->n_begun - w->n_collected < (uint64_t)w->layout->n_stages);
     assert(bytes <= choir_step_bytes_max(&w->limits));
     pending_step *pending = pending_at(w, w->n_begun);
     const float *x;
@@ -533,7 +533,7 @@ choir_status choir_worker_collect(choir_worker *worker, uint64_t *step_id,
                                   const choir_row_result **rows, int64_t *n_rows)
 {
     choir_worker *w = worker;
-    assert(is_lead(w) && w->n_collected < w->n_begun);
+    assert(choir_worker_is_lead(w) && w->n_collected < w->n_begun);
     const choir_step *step = &pending_at(w, w->n_collected)->step;
     choir_status status = CHOIR_OK;
     if (!w->slice->is_last_stage) {

@@ -51,6 +51,7 @@ const choir_model *choir_worker_model(const choir_worker *worker);
 const choir_layout *choir_worker_layout(const choir_worker *worker);
 const choir_kernels *choir_worker_kernels(const choir_worker *worker);
 int choir_worker_threads(const choir_worker *worker);
+bool choir_worker_is_lead(const choir_worker *worker);
 /* What steps may ask for; the same on all ranks. */
 const choir_step_limits *choir_worker_limits(const choir_worker *worker);
 

@@ -197,6 +197,31 @@ static void fingerprint_needs_no_clients(void **state)
     choir_frontend_destroy(&frontend);
 }
 
+static void bench_needs_no_clients(void **state)
+{
+    static char text[] = "[{\"test\":\"pp512\"}]";
+    const choir_frontend_options options = {.engine_endpoint = "inproc://bench"};
+    Choir__Engine__Bench bench = CHOIR__ENGINE__BENCH__INIT;
+    Choir__Engine__FromEngine message = CHOIR__ENGINE__FROM_ENGINE__INIT;
+    choir_engine_link *link;
+    choir_frontend *frontend;
+    char *rows = NULL;
+    (void)state;
+    assert_int_equal(choir_frontend_create(&options, &frontend), CHOIR_OK);
+    assert_int_equal(choir_engine_link_connect(options.engine_endpoint, &link), CHOIR_OK);
+    assert_int_equal(choir_frontend_wait_bench(frontend, 0, &rows), CHOIR_ETIMEOUT);
+    assert_null(rows);
+    bench.rows = text;
+    message.body_case = CHOIR__ENGINE__FROM_ENGINE__BODY_BENCH;
+    message.bench = &bench;
+    assert_int_equal(choir_engine_link_send(link, &message), CHOIR_OK);
+    assert_int_equal(choir_frontend_wait_bench(frontend, 30000, &rows), CHOIR_OK);
+    assert_string_equal(rows, text);
+    free(rows);
+    choir_engine_link_destroy(&link);
+    choir_frontend_destroy(&frontend);
+}
+
 static void two_services_do_not_share_endpoint_or_file(void **state)
 {
     echo_service *service = *state;
@@ -228,6 +253,7 @@ int main(void)
         SERVICE_TEST(long_words_are_cut_at_a_character),
         SERVICE_TEST(stop_tells_clients_and_engine),
         cmocka_unit_test(fingerprint_needs_no_clients),
+        cmocka_unit_test(bench_needs_no_clients),
         SERVICE_TEST(two_services_do_not_share_endpoint_or_file),
     };
     return cmocka_run_group_tests_name("frontend_life", tests, NULL, NULL);

@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""choir bench: every test that was asked for has its row, on one rank, shards and stages."""
+import json
+import math
+
+import cli
+from service import Home
+
+KEYS = ["model", "model_name", "model_type", "model_size", "model_n_params", "test", "n_prompt",
+        "n_gen", "batch", "depth", "ranks", "tp", "pp", "threads", "level", "activations",
+        "cache_type_k", "cache_type_v", "avg_ts", "stddev_ts", "samples_ts"]
+
+
+def bench(home, *args):
+    done = cli.run("bench", "--model", home.model, *args, env=home.environment)
+    if done.returncode != 0 or done.stderr:
+        cli.fail(f"bench {args}: exit {done.returncode}, said: {done.stderr}")
+    home.check_clean()
+    return done.stdout
+
+
+def check_row(row, repetitions):
+    cli.equal(list(row), KEYS, "keys")
+    samples = row["samples_ts"]
+    cli.equal(len(samples), repetitions, "samples")
+    cli.check(all(speed > 0 for speed in samples), f"speeds: {samples}")
+    mean = sum(samples) / len(samples)
+    spread = math.sqrt(sum((s - mean) ** 2 for s in samples) / (len(samples) - 1))
+    cli.check(math.isclose(row["avg_ts"], mean, rel_tol=1e-9), f"mean of {samples}: {row}")
+    cli.check(math.isclose(row["stddev_ts"], spread, rel_tol=1e-6, abs_tol=1e-9),
+              f"deviation of {samples}: {row}")
+
+
+with Home() as home:
+    # The limits of the engine follow from the tests: more positions and sequences than by default,
+    # and more sequences than tokens of a step.
+    for layout in ((1, 1), (1, 2), (2, 1)):
+        pp, tp = layout
+        out = bench(home, "--json", "-n", pp * tp, "-pp", pp, "-tp", tp, "-t", 1, "-r", 3, "-p",
+                    "5,20", "-g", 3, "-b", "1,40", "-d", "0,70", "--max-num-batched-tokens", 8)
+        rows = [json.loads(line) for line in out.splitlines()]
+        cli.equal([row["test"] for row in rows],
+                  ["pp5", "pp20", "tg3", "tg3x40", "pp5@70", "pp20@70", "tg3@70", "tg3x40@70"],
+                  "tests")
+        for row in rows:
+            check_row(row, 3)
+            cli.equal((row["ranks"], row["pp"], row["tp"], row["threads"]), (pp * tp, pp, tp, 1),
+                      "layout")
+        cli.equal([(row["n_prompt"], row["n_gen"], row["batch"], row["depth"])
+                   for row in rows[1::6]], [(20, 0, 1, 0), (0, 3, 40, 70)], "sizes")
+
+    table = bench(home, "-r", 2, "-p", 4, "-g", 2, "-t", 1).splitlines()
+    cli.equal(len(table), 6, "lines of the table")
+    cli.equal(len({len(line) for line in table[2:]}), 1, f"width of the table: {table}")
+    cli.check("| pp4 " in table[4] and "| tg2 " in table[5], f"rows: {table}")
+    cli.equal(len(json.loads(bench(home, "--json", "-p", 0, "-g", 1, "-r", 1))["samples_ts"]), 1,
+              "only decode")
+
+    home.refuse(cli.EUSAGE, "both -p and -g are 0", "bench", "--model", home.model, "-p", 0, "-g", 0)
+    home.refuse(cli.EUSAGE, "are more than 64", "bench", "--model", home.model, "-p",
+                ",".join(map(str, range(1, 66))))
+    home.refuse(cli.EUSAGE, "no model", "bench")
+    home.refuse(cli.EUSAGE, "unexpected argument pp512", "bench", "--model", home.model, "pp512")
