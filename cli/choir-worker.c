@@ -124,7 +124,6 @@ static choir_status worker_settings(const choir_comm *world, const choir_engine_
                    .n_layer_split = (int)engine->layer_split.n_items},
         .n_threads = (int)engine->threads,
         .level = choir_level_best(),
-        .is_f32 = strcmp(engine->activations, "f32") == 0,
         .max_model_len = engine->max_model_len,
         .max_num_seqs = engine->max_num_seqs,
         .max_num_batched_tokens = engine->max_num_batched_tokens,
@@ -143,8 +142,8 @@ static choir_status worker_settings(const choir_comm *world, const choir_engine_
     }
     if (own->bench)
         choir_bench_job_limit(&own->job, settings);
-    choir_status status = CHOIR_OK;
-    if (engine->level)
+    choir_status status = choir_activations_parse(engine->activations, &settings->activations);
+    if (status == CHOIR_OK && engine->level)
         status = choir_level_parse(engine->level, &settings->level);
     if (status == CHOIR_OK)
         status = choir_cache_type_parse(engine->cache_type_k, &settings->key_type);

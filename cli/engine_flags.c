@@ -31,8 +31,10 @@ static const choir_flag engine_flags[] = {
      CHOIR_FLAG_INTEGER, AT(threads), 1, 1024, NULL},
     {"--level", "L", "kernels: ref, avx2 or avx512 (default: the best that the CPU has)",
      CHOIR_FLAG_STRING, AT(level), 0, 0, "ref avx2 avx512"},
-    {"--activations", "A", "between layers: q8, or f32 for comparisons (default q8)",
-     CHOIR_FLAG_STRING, AT(activations), 0, 0, "q8 f32"},
+    {"--activations", "A",
+     "between layers: q8, fastest; mixed, closer to exact; q15, as good as exact; or f32, slow, "
+     "for comparisons (default q8)",
+     CHOIR_FLAG_STRING, AT(activations), 0, 0, "q8 mixed q15 f32"},
     {"--cache-type-k", "TYPE", "of stored keys: f16, f32 or q8_0 (default f16)", CHOIR_FLAG_STRING,
      AT(cache_type_k), 0, 0, "f16 f32 q8_0"},
     {"--cache-type-v", "TYPE", "of stored values: f16, f32 or q8_0 (default f16)",

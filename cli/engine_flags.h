@@ -23,7 +23,7 @@ typedef struct choir_engine_options {
     choir_flag_reals layer_split;  /* one weight a stage; none: equal */
     int64_t threads;               /* of a rank; 0: cores / ranks on the machine, at least 1 */
     const char *level;             /* ref, avx2 or avx512; NULL: the best that the CPU has */
-    const char *activations;       /* q8 or f32 */
+    const char *activations;       /* q8, mixed, q15 or f32 */
     const char *cache_type_k;      /* f16, f32 or q8_0 */
     const char *cache_type_v;
     int64_t max_model_len; /* positions of a sequence; 0: what the model was made for */

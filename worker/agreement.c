@@ -53,7 +53,7 @@ static claim make_claim(const choir_model *model, const choir_worker_options *o)
                 o->layout.n_stages,
                 digest_of(o->layout.tensor_split, o->layout.n_tensor_split),
                 digest_of(o->layout.layer_split, o->layout.n_layer_split),
-                o->is_f32,
+                o->activations,
                 o->key_type,
                 o->value_type,
                 o->max_model_len,

@@ -12,7 +12,8 @@
 /* The input of a linear layer in the forms that its matrices take: rows of f32 and of blocks. */
 typedef struct activations {
     float *f32;   /* [T][cols] */
-    choir_q8 *q8; /* panels of T x cols / 32, see kernels.h */
+    void *blocks; /* panels of T x cols / 32, see kernels.h */
+    bool is_q15;  /* they are choir_q15, else choir_q8 */
     int64_t cols;
 } activations;
 
@@ -34,7 +35,8 @@ struct choir_forward {
     int64_t group; /* query heads that share a KV head */
     float q_scale;
     choir_exchange *attention_exchange, *ff_exchange;
-    activations normed;         /* [T][D] */
+    activations normed;         /* [T][D] for gate and up */
+    activations projected;      /* the same memory, for q, k, v and the vocabulary matrix */
     activations attended;       /* [T][heads * S] */
     activations activated;      /* [T][ff columns] */
     float *q, *k, *v;           /* [T][heads * S], [T][kv_heads * S] twice */
@@ -46,14 +48,15 @@ struct choir_forward {
     void *trace_context;
 };
 
-static choir_status allocate_activations(activations *a, size_t rows, int64_t cols)
+static choir_status allocate_activations(activations *a, size_t rows, int64_t cols, bool is_q15)
 {
     a->cols = cols;
+    a->is_q15 = is_q15;
     choir_status status =
         choir_alloc_aligned(rows * (size_t)cols, sizeof *a->f32, (void **)&a->f32);
     if (status == CHOIR_OK)
-        status = choir_alloc_aligned(rows * (size_t)(cols / CHOIR_BLOCK_COLUMNS), sizeof *a->q8,
-                                     (void **)&a->q8);
+        status = choir_alloc_aligned(rows * (size_t)(cols / CHOIR_BLOCK_COLUMNS),
+                                     choir_activations_block_bytes(is_q15), &a->blocks);
     return status;
 }
 
@@ -84,11 +87,15 @@ static choir_status allocate_rows(choir_forward *f)
         float **array;
         size_t width;
     } arrays[] = {{&f->q, q_width}, {&f->k, kv_width}, {&f->v, kv_width}, {&f->up, ff_width}};
-    choir_status status = allocate_activations(&f->normed, rows, f->h->width);
+    const bool is_q15 = choir_activations_is_q15(f->parts.activations, false);
+    choir_status status = allocate_activations(
+        &f->projected, rows, f->h->width, choir_activations_is_q15(f->parts.activations, true));
+    f->normed = f->projected; /* whose blocks are no smaller */
+    f->normed.is_q15 = is_q15;
     if (status == CHOIR_OK)
-        status = allocate_activations(&f->attended, rows, (int64_t)q_width);
+        status = allocate_activations(&f->attended, rows, (int64_t)q_width, is_q15);
     if (status == CHOIR_OK)
-        status = allocate_activations(&f->activated, rows, (int64_t)ff_width);
+        status = allocate_activations(&f->activated, rows, (int64_t)ff_width, is_q15);
     for (size_t i = 0; status == CHOIR_OK && i < sizeof arrays / sizeof arrays[0]; i++)
         status =
             choir_alloc_aligned(rows * arrays[i].width, sizeof(float), (void **)arrays[i].array);
@@ -151,7 +158,7 @@ done:
 static void free_activations(activations *a)
 {
     free(a->f32);
-    free(a->q8);
+    free(a->blocks);
 }
 
 void choir_forward_destroy(choir_forward **forward)
@@ -161,7 +168,7 @@ void choir_forward_destroy(choir_forward **forward)
         return;
     choir_exchange_destroy(&f->attention_exchange);
     choir_exchange_destroy(&f->ff_exchange);
-    free_activations(&f->normed);
+    free_activations(&f->projected);
     free_activations(&f->attended);
     free_activations(&f->activated);
     free(f->q);
@@ -209,10 +216,14 @@ static void quantize_blocks(const choir_forward *f, const activations *a, choir_
     for (int64_t i = blocks.begin, end; is_wanted && i < blocks.end; i = end) {
         const int t = (int)(i / n_blocks);
         end = (t + 1) * n_blocks < blocks.end ? (t + 1) * n_blocks : blocks.end;
-        f->parts.kernels->quantize(a->q8 + choir_panel_index(n_blocks, T, t, i % n_blocks),
-                                   choir_panel_stride(n_blocks, T, t),
-                                   a->f32 + i * CHOIR_BLOCK_COLUMNS,
-                                   (end - i) * CHOIR_BLOCK_COLUMNS);
+        const int64_t at = choir_panel_index(n_blocks, T, t, i % n_blocks);
+        const int64_t stride = choir_panel_stride(n_blocks, T, t);
+        const float *x = a->f32 + i * CHOIR_BLOCK_COLUMNS;
+        const int64_t n = (end - i) * CHOIR_BLOCK_COLUMNS;
+        if (a->is_q15)
+            f->parts.kernels->quantize_q15((choir_q15 *)a->blocks + at, stride, x, n);
+        else
+            f->parts.kernels->quantize((choir_q8 *)a->blocks + at, stride, x, n);
     }
 }
 
@@ -235,8 +246,11 @@ static void multiply(const choir_forward *f, float *y, int64_t y_stride, const c
 {
     if (groups.begin >= groups.end)
         return;
-    const void *x = takes_blocks(w) ? (const void *)a->q8 : (const void *)a->f32;
-    f->parts.kernels->linear[w->type](y, y_stride, w, groups.begin, groups.end, x, T, leaves);
+    const choir_kernels *kernels = f->parts.kernels;
+    const bool is_q15 = takes_blocks(w) && a->is_q15;
+    const choir_linear_fn linear = is_q15 ? kernels->linear_q15[w->type] : kernels->linear[w->type];
+    linear(y, y_stride, w, groups.begin, groups.end, takes_blocks(w) ? a->blocks : a->f32, T,
+           leaves);
 }
 
 /* Several matrices over one whole input as one range of row groups, shared between the threads. */
@@ -280,14 +294,14 @@ static void multiply_and_exchange(const choir_forward *f, choir_exchange *exchan
     choir_exchange_add(exchange, x, n, team);
 }
 
-static void norm_rows(const choir_forward *f, const float *x, const float *weight, int T,
-                      bool wants_blocks, const choir_team *team)
+static void norm_rows(const choir_forward *f, const activations *a, const float *x,
+                      const float *weight, int T, bool wants_blocks, const choir_team *team)
 {
     const int64_t D = f->h->width;
     const choir_range rows = choir_team_share(team, T);
     for (int64_t t = rows.begin; t < rows.end; t++) {
-        f->parts.kernels->rms_norm(f->normed.f32 + t * D, x + t * D, weight, D, f->h->rms_eps);
-        quantize_row(f, &f->normed, t, T, wants_blocks);
+        f->parts.kernels->rms_norm(a->f32 + t * D, x + t * D, weight, D, f->h->rms_eps);
+        quantize_row(f, a, t, T, wants_blocks);
     }
 }
 
@@ -362,10 +376,10 @@ static void attention_half(choir_forward *f, int64_t layer, float *x, int T, con
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const product projections[] = {{f->q, &w->q}, {f->k, &w->k}, {f->v, &w->v}};
     const int64_t n_kv_heads = choir_range_size(f->parts.slice->kv_heads);
-    norm_rows(f, x, w->attn_norm, T,
+    norm_rows(f, &f->projected, x, w->attn_norm, T,
               takes_blocks(&w->q) || takes_blocks(&w->k) || takes_blocks(&w->v), team);
     choir_barrier_wait(team->barrier);
-    multiply_all(f, projections, 3, &f->normed, T, team);
+    multiply_all(f, projections, 3, &f->projected, T, team);
     choir_barrier_wait(team->barrier);
     const choir_range rows = choir_team_share(team, T);
     for (int64_t t = rows.begin; t < rows.end; t++)
@@ -386,7 +400,8 @@ static void ff_half(choir_forward *f, int64_t layer, float *x, int T, const choi
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const product projections[] = {{f->activated.f32, &w->gate}, {f->up, &w->up}};
     const int64_t n = f->activated.cols;
-    norm_rows(f, x, w->ffn_norm, T, takes_blocks(&w->gate) || takes_blocks(&w->up), team);
+    norm_rows(f, &f->normed, x, w->ffn_norm, T, takes_blocks(&w->gate) || takes_blocks(&w->up),
+              team);
     choir_barrier_wait(team->barrier);
     multiply_all(f, projections, 2, &f->normed, T, team);
     choir_barrier_wait(team->barrier);
@@ -452,11 +467,11 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
         const choir_team team = choir_team_here(&f->barrier);
         const choir_range mine = choir_team_share(&team, n);
         for (int64_t i = mine.begin; i < mine.end; i++) {
-            f->parts.kernels->rms_norm(f->normed.f32 + i * D, x + rows[i] * D, weights->output_norm,
-                                       D, f->h->rms_eps);
-            quantize_row(f, &f->normed, i, n, takes_blocks(&weights->output));
+            f->parts.kernels->rms_norm(f->projected.f32 + i * D, x + rows[i] * D,
+                                       weights->output_norm, D, f->h->rms_eps);
+            quantize_row(f, &f->projected, i, n, takes_blocks(&weights->output));
         }
         choir_barrier_wait(team.barrier);
-        multiply_all(f, &head, 1, &f->normed, n, &team);
+        multiply_all(f, &head, 1, &f->projected, n, &team);
     }
 }

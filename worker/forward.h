@@ -15,6 +15,7 @@
 #define CHOIR_WORKER_FORWARD_H
 
 #include "common/status.h"
+#include "kernels/activations.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
 #include "model/partition.h"
@@ -33,6 +34,7 @@ typedef struct choir_forward_parts {
     const choir_kernels *kernels;
     const choir_comm *shards;     /* the ranks of this stage */
     const float *cosines, *sines; /* [positions][n_rot / 2] */
+    choir_activations activations;
     int n_threads;
     int max_rows; /* of a step */
 } choir_forward_parts;

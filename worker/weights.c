@@ -123,8 +123,9 @@ static choir_status place(choir_weights *weights, const matrix_part *parts, size
     return status;
 }
 
-choir_status choir_weights_load(const choir_model *model, const choir_slice *slice, bool as_f32,
-                                int n_threads, choir_weights **result)
+choir_status choir_weights_load(const choir_model *model, const choir_slice *slice,
+                                choir_activations activations, int n_threads,
+                                choir_weights **result)
 {
     const choir_hparams *h = choir_model_hparams(model);
     const size_t n_layers = (size_t)(slice->layers.end - slice->layers.begin);
@@ -149,7 +150,7 @@ choir_status choir_weights_load(const choir_model *model, const choir_slice *sli
         slice->vocab_rows,
         {0, h->width}};
     for (size_t i = 0; status == CHOIR_OK && i < n_parts; i++)
-        status = plan_part(&parts[i], as_f32, &weights->bytes);
+        status = plan_part(&parts[i], activations == CHOIR_ACTIVATIONS_F32, &weights->bytes);
     if (status == CHOIR_OK)
         status = place(weights, parts, n_parts);
     if (status == CHOIR_OK)

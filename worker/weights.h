@@ -8,6 +8,7 @@
 #define CHOIR_WORKER_WEIGHTS_H
 
 #include "common/status.h"
+#include "kernels/activations.h"
 #include "kernels/pack.h"
 #include "model/model.h"
 #include "model/partition.h"
@@ -32,11 +33,12 @@ typedef struct choir_weights {
 } choir_weights;
 
 /*
- * Local. Loads with `n_threads` threads. `as_f32`: quantized matrices become f32 (--activations
- * f32). The model must stay open during the call only.
+ * Local. Loads with `n_threads` threads. With activations in f32 quantized matrices become f32. The
+ * model must stay open during the call only.
  */
-choir_status choir_weights_load(const choir_model *model, const choir_slice *slice, bool as_f32,
-                                int n_threads, choir_weights **result) CHOIR_MUST_CHECK;
+choir_status choir_weights_load(const choir_model *model, const choir_slice *slice,
+                                choir_activations activations, int n_threads,
+                                choir_weights **result) CHOIR_MUST_CHECK;
 void choir_weights_destroy(choir_weights **weights);
 
 #endif

@@ -142,9 +142,12 @@ static int64_t row_bytes(const choir_worker *w)
     const int64_t n_pieces = w->layout->n_shards > 1 ? 3 : 1;
     const int64_t heads = choir_range_size(w->slice->heads) * h->head_size;
     const int64_t kv_heads = choir_range_size(w->slice->kv_heads) * h->head_size;
-    const int64_t n_floats = h->width * (ACTIVATION_BUFFERS + 1 + 2 * n_pieces) + 2 * heads +
-                             2 * kv_heads + 2 * choir_range_size(w->slice->ff_columns);
-    return n_floats * (int64_t)sizeof(float);
+    const int64_t ff_columns = choir_range_size(w->slice->ff_columns);
+    const int64_t n_floats =
+        h->width * (ACTIVATION_BUFFERS + 1 + 2 * n_pieces) + 2 * (heads + kv_heads + ff_columns);
+    const int64_t n_blocks = (h->width + heads + ff_columns) / CHOIR_BLOCK_COLUMNS;
+    const bool is_q15 = choir_activations_is_q15(w->options.activations, true);
+    return n_floats * 4 + n_blocks * (int64_t)choir_activations_block_bytes(is_q15);
 }
 
 /*
@@ -225,6 +228,7 @@ static choir_status create_forward(choir_worker *w)
         .shards = w->shards,
         .cosines = w->cosines,
         .sines = w->sines,
+        .activations = w->options.activations,
         .n_threads = w->options.n_threads,
         .max_rows = w->limits.max_num_batched_tokens,
     };
@@ -297,7 +301,7 @@ choir_status choir_worker_create(const choir_comm *comm, const choir_worker_opti
     status = choir_comm_agree(comm,
                               choir_comm_split(comm, w->slice->stage, w->slice->shard, &w->shards));
     if (status == CHOIR_OK)
-        status = choir_comm_agree(comm, choir_weights_load(w->model, w->slice, options->is_f32,
+        status = choir_comm_agree(comm, choir_weights_load(w->model, w->slice, options->activations,
                                                            options->n_threads, &w->weights));
     if (status == CHOIR_OK)
         status = choir_comm_agree(comm, set_limits(w));

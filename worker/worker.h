@@ -13,6 +13,7 @@
 #define CHOIR_WORKER_WORKER_H
 
 #include "common/status.h"
+#include "kernels/activations.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
 #include "model/partition.h"
@@ -26,7 +27,7 @@ typedef struct choir_worker_options {
     choir_layout_options layout; /* n_ranks is the communicator's */
     int n_threads;               /* of this rank, >= 1 */
     choir_level level;           /* of this rank */
-    bool is_f32;                 /* --activations f32 */
+    choir_activations activations;
     choir_cache_type key_type, value_type;
     int64_t max_model_len;          /* 0: what the model was made for, less where memory is short */
     int64_t max_num_seqs;           /* > 0 */

@@ -77,7 +77,6 @@ static choir_status run_engine(const choir_comm *comm, settings *s, choir_finger
         .model_path = s->model,
         .layout = {.n_shards = s->tp, .n_stages = s->pp},
         .n_threads = s->threads,
-        .is_f32 = strcmp(s->activations, "f32") == 0,
         .max_model_len = needs.max_model_len,
         .max_num_seqs = needs.max_num_seqs,
         .max_num_batched_tokens = needs.max_num_batched_tokens,
@@ -90,6 +89,8 @@ static choir_status run_engine(const choir_comm *comm, settings *s, choir_finger
     if (options.layout.n_layer_split > 0)
         options.layout.layer_split = layer_split;
     choir_status status = choir_level_parse(s->level, &options.level);
+    if (status == CHOIR_OK)
+        status = choir_activations_parse(s->activations, &options.activations);
     if (status == CHOIR_OK)
         status = choir_cache_type_parse(s->cache_k, &options.key_type);
     if (status == CHOIR_OK)

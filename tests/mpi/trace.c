@@ -3,7 +3,7 @@
  * Looks at one pass from inside: SHA-256 of x after the embedding and after each layer, of all
  * logits, for the token ids on the command line.
  *
- *     mpi_trace MODEL q8|f32 LEVEL ID…
+ *     mpi_trace MODEL q8|mixed|q15|f32 LEVEL ID…
  *
  * Output: `embedding HASH`, `layer_0 HASH`, …, `logits HASH`.
  */
@@ -79,12 +79,13 @@ int main(int argc, char **argv)
     choir_worker_options options = {
         .model_path = argv[1],
         .n_threads = 1,
-        .is_f32 = strcmp(argv[2], "f32") == 0,
         .max_model_len = MAX_IDS,
         .max_num_seqs = 1,
         .max_num_batched_tokens = MAX_IDS,
     };
     choir_status status = choir_comm_start(&world);
+    if (status == CHOIR_OK)
+        status = choir_activations_parse(argv[2], &options.activations);
     if (status == CHOIR_OK)
         status = choir_level_parse(argv[3], &options.level);
     if (status == CHOIR_OK)
