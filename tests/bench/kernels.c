@@ -20,7 +20,7 @@ typedef struct kernels_options {
     choir_flag_reals rows, threads;
     const char *model;
     int64_t n_positions, n_samples, sample_ms, pool_mib, read_mib;
-    bool is_best, is_sweep, is_quick, is_json;
+    bool is_best, is_limits, is_sweep, is_quick, is_json;
 } kernels_options;
 
 #define AT(member) offsetof(kernels_options, member)
@@ -60,6 +60,7 @@ static const choir_flag flags[] = {
      CHOIR_FLAG_INTEGER, AT(read_mib), 1, 1 << 20, NULL},
     {"--best", NULL, "figures by the best sample: on a machine that others use too",
      CHOIR_FLAG_BOOL, AT(is_best), 0, 0, NULL},
+    {"--limits", NULL, "the machine's limits alone", CHOIR_FLAG_BOOL, AT(is_limits), 0, 0, NULL},
     {"--sweep", NULL,
      "the best time per row over T = 1..64; marks each that is 5 % above one of a smaller T",
      CHOIR_FLAG_BOOL, AT(is_sweep), 0, 0, NULL},
@@ -451,9 +452,9 @@ static choir_status run_bench(bench *b)
         status = choir_limits_create((size_t)o->read_mib << 20, &b->effort, &b->limits);
     if (status == CHOIR_OK)
         status = print_machine(b);
-    if (status == CHOIR_OK && !o->is_json && !o->is_sweep)
+    if (status == CHOIR_OK && !o->is_json && !o->is_sweep && !o->is_limits)
         print_head();
-    if (status == CHOIR_OK)
+    if (status == CHOIR_OK && !o->is_limits)
         status = run_all(b);
     choir_limits_destroy(&b->limits);
     return status;
