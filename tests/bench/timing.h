@@ -4,14 +4,21 @@
 #ifndef CHOIR_TESTS_BENCH_TIMING_H
 #define CHOIR_TESTS_BENCH_TIMING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Thread `thread` of `n_threads` does its share of iteration `iteration`, which never repeats. */
 typedef void (*choir_bench_body)(const void *context, int64_t iteration, int thread, int n_threads);
 
 typedef struct choir_bench_effort {
-    int n_samples;     /* 1..CHOIR_BENCH_SAMPLES */
-    int64_t sample_us; /* a sample takes at least so long */
+    int n_samples;    /* 1..CHOIR_BENCH_SAMPLES */
+    double sample_us; /* a sample takes at least so long */
+    /*
+     * Counts only while a thread has a CPU, the longest of the threads' times: what it measures
+     * under load is near to what a quiet machine does, but for the caches and the memory that it
+     * shares with others.
+     */
+    bool is_cpu_time;
 } choir_bench_effort;
 
 enum { CHOIR_BENCH_SAMPLES = 101 };
