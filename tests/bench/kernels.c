@@ -364,21 +364,27 @@ static choir_status run_all(bench *b)
     return status;
 }
 
+/* Those that are asked for, which this CPU must have, or those that it has. */
 static choir_status choose_levels(bench *b)
 {
-    const choir_flag_strings *names = &b->options.levels;
-    choir_status status = CHOIR_OK;
-    for (size_t i = 0; status == CHOIR_OK && i < names->n_items; i++) {
+    const choir_flag_strings *asked = &b->options.levels;
+    const bool has_ref_alone = choir_level_best() == CHOIR_LEVEL_REF;
+    for (size_t i = 0; i < asked->n_items; i++) {
         choir_level level;
-        status = choir_level_parse(names->items[i], &level);
+        const choir_kernels *kernels;
+        choir_status status = choir_level_parse(asked->items[i], &level);
         if (status == CHOIR_OK)
-            status = choir_kernels_get(level, &b->levels[b->n_levels++]);
+            status = choir_kernels_get(level, &kernels);
+        if (status != CHOIR_OK)
+            return status;
     }
-    for (int level = 0;
-         status == CHOIR_OK && names->n_items == 0 && level <= (int)choir_level_best(); level++)
-        if (level > 0 || choir_level_best() == CHOIR_LEVEL_REF)
-            status = choir_kernels_get((choir_level)level, &b->levels[b->n_levels++]);
-    return status;
+    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++) {
+        const bool by_default = level != CHOIR_LEVEL_REF || has_ref_alone;
+        if (is_chosen(asked, choir_level_name((choir_level)level), by_default) &&
+            choir_kernels_get((choir_level)level, &b->levels[b->n_levels]) == CHOIR_OK)
+            b->n_levels++;
+    }
+    return CHOIR_OK;
 }
 
 /* Names that nothing is called would otherwise choose nothing, silently. */

@@ -54,8 +54,9 @@ static void read_share(const void *context, int64_t iteration, int thread, int n
     (void)iteration;
     const choir_limits *limits = context;
     const size_t share = limits->read_bytes / (size_t)n_threads / 256 * 256;
-    loops[choir_level_best()]->read((const uint8_t *)limits->region + (size_t)thread * share,
-                                    share);
+    const choir_peak_loops *best = loops[choir_level_best()];
+    (best ? best : &choir_peak_ref)
+        ->read((const uint8_t *)limits->region + (size_t)thread * share, share);
 }
 
 double choir_limits_read(choir_limits *limits, int n_threads)
@@ -78,6 +79,8 @@ static void run_loop(const void *context, int64_t iteration, int thread, int n_t
 double choir_limits_peak(choir_limits *limits, choir_level level, choir_peak_kind kind,
                          int n_threads)
 {
+    if (!loops[level])
+        return 0.0;
     const choir_peak_loop *loop = &loops[level]->loops[kind];
     double *rate = &limits->peak[level][kind][n_threads];
     if (loop->run && *rate == 0.0)
