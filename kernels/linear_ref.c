@@ -133,6 +133,7 @@ static void unpack_q15(operand *o, const choir_q15 *x)
 static int32_t dot16(const int16_t *v, const int16_t *x)
 {
     int32_t sum = 0;
+#pragma GCC unroll 1 /* taken apart completely it would not become vectors */
     for (int k = 0; k < 16; k++)
         sum += v[k] * x[k];
     return sum;
