@@ -33,7 +33,13 @@ with Home() as home:
         cli.equal(found["n"], way[1], f"ranks with {way}")
     hashes = {fingerprint(home, "--threads", 1, *args)["sha256"]
               for args in (("--activations", "f32"), ("--cache-type-k", "f32"), ("--long",))}
-    cli.equal(len(hashes | {first["sha256"]}), 4, "different hashes of different things")
+    for activations in ("mixed", "q15"):
+        found = fingerprint(home, "-n", 2, "--activations", activations)
+        cli.equal(found["activations"], activations, "what it was made with")
+        hashes.add(found["sha256"])
+    cli.equal(len(hashes | {first["sha256"]}), 6, "different hashes of different things")
+    home.refuse(cli.EUSAGE, "none of: q8 mixed q15 f32", "fingerprint", "--model", home.model,
+                "--activations", "q7")
 
     text = cli.succeed("fingerprint", "--model", home.model, env=home.environment)
     cli.equal(text.splitlines()[0], first["sha256"], "first line for people")

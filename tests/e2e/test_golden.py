@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default model against independent programs (tests/fixtures/reference/README.md).
 
-The reference's own tokens are fed, and each position is compared: int8 activations within the
-bounds of the README, exact activations with exact keys and values within 0.0002. Perplexity of two
-texts likewise. The figures are printed.
+The reference's own tokens are fed, and each position is compared: every kind of activations within
+its bounds of the README, with exact keys and values too where those matter. Perplexity of two texts
+likewise. The figures are printed.
 """
 
 import json
@@ -74,7 +74,7 @@ def compare(prompts, scored):
 def check(name, figures, bounds):
     for figure, value in figures.items():
         bound = bounds.get(figure)
-        print(f"{name:<12} {figure:<28} {value:.7f}" + (f"  (bound {bound})" if bound else ""))
+        print(f"{name:<16} {figure:<28} {value:.7f}" + (f"  (bound {bound})" if bound else ""))
     for figure, bound in bounds.items():
         is_good = figures[figure] >= bound if figure == "same_top" else figures[figure] <= bound
         cli.check(is_good, f"{name}: {figure} is {figures[figure]}, the bound is {bound}")
@@ -82,13 +82,19 @@ def check(name, figures, bounds):
 
 def check_prompts():
     prompts = load_prompts()
-    check("q8", compare(prompts, score_prompts(prompts)),
-          {"same_top": 0.95, "largest_missed_margin": 1.5, "mean_logprob_difference": 0.1,
-           "worst_prompt_divergence": 0.008})
-    exact = score_prompts(prompts, "--activations", "f32", "--cache-type-k", "f32",
-                          "--cache-type-v", "f32")
-    check("f32", compare(prompts, exact),
-          {"largest_missed_margin": 0.02, "largest_logprob_difference": 0.0002})
+    int8 = {"same_top": 0.95, "largest_missed_margin": 1.5, "mean_logprob_difference": 0.1,
+            "worst_prompt_divergence": 0.008}
+    q8 = compare(prompts, score_prompts(prompts))
+    check("q8", q8, int8)
+    check("mixed", compare(prompts, score_prompts(prompts, "--activations", "mixed")),
+          {**int8, "mean_divergence": 0.7 * q8["mean_divergence"]})
+    check("q15", compare(prompts, score_prompts(prompts, "--activations", "q15")),
+          {"mean_divergence": 0.00001})
+    exact_cache = ("--cache-type-k", "f32", "--cache-type-v", "f32")
+    for activations, difference in [("q15", 0.005), ("f32", 0.0002)]:
+        scored = score_prompts(prompts, "--activations", activations, *exact_cache)
+        check(f"{activations}, f32 cache", compare(prompts, scored),
+              {"largest_missed_margin": 0.02, "largest_logprob_difference": difference})
 
 
 def check_score_bits():
@@ -105,12 +111,14 @@ def check_score_bits():
 
 
 def check_perplexity():
-    for name, n_scored, expected, tolerance in [("GPL-3", 7154, 23.2580, 0.005),
-                                                ("Artistic", 1022, 18.8869, 0.01)]:
+    """The last one's figure is of exact activations."""
+    for activations, name, n_scored, expected, tolerance in [
+            ("q8", "GPL-3", 7154, 23.2580, 0.005), ("q8", "Artistic", 1022, 18.8869, 0.01),
+            ("q15", "Artistic", 1022, 18.8462, 0.0005)]:
         answer = cli.lines_of_json("eval", "perplexity", "--model", cli.MODEL, "--file",
                                    f"/usr/share/common-licenses/{name}", "--window", 512,
-                                   "--json")[0]
-        print(f"perplexity of {name}: {answer['perplexity']:.4f}, "
+                                   "--json", "--activations", activations)[0]
+        print(f"perplexity of {name}, {activations}: {answer['perplexity']:.4f}, "
               f"{answer['perplexity'] / expected - 1:+.4%} of the reference's {expected}")
         cli.check(answer["tokens"] == n_scored, f"{name}: {answer}")
         cli.check(abs(answer["perplexity"] / expected - 1) <= tolerance, f"{name}: {answer}")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The dispatch: levels by what the system says of the CPU, tables without holes, names. */
+#include "kernels/activations.h"
 #include "tests/kernels/check.h"
 
 /* Whether /proc/cpuinfo's first list of flags has the word; a second opinion on cpuid. */
@@ -67,12 +68,41 @@ static void check_names(void **state)
                          CHOIR_OK);
         assert_int_equal(type, i);
     }
+    for (int i = CHOIR_ACTIVATIONS_Q8; i <= CHOIR_ACTIVATIONS_F32; i++) {
+        choir_activations activations;
+        const char *name = choir_activations_name((choir_activations)i);
+        assert_int_equal(choir_activations_parse(name, &activations), CHOIR_OK);
+        assert_int_equal(activations, i);
+    }
     choir_level level;
     choir_cache_type type;
+    choir_activations activations;
     assert_int_equal(choir_level_parse("avx3", &level), CHOIR_EUSAGE);
     assert_non_null(strstr(choir_error(), "avx3"));
     assert_int_equal(choir_cache_type_parse("q4_0", &type), CHOIR_EUSAGE);
     assert_non_null(strstr(choir_error(), "q4_0"));
+    assert_int_equal(choir_activations_parse("q7", &activations), CHOIR_EUSAGE);
+    assert_non_null(strstr(choir_error(), "q7"));
+}
+
+static void check_formats(void **state)
+{
+    (void)state;
+    static const struct {
+        choir_activations activations;
+        bool is_q15_projection, is_q15_elsewhere;
+    } rows[] = {{CHOIR_ACTIVATIONS_Q8, false, false},
+                {CHOIR_ACTIVATIONS_MIXED, true, false},
+                {CHOIR_ACTIVATIONS_Q15, true, true},
+                {CHOIR_ACTIVATIONS_F32, false, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(choir_activations_is_q15(rows[i].activations, true),
+                         rows[i].is_q15_projection);
+        assert_int_equal(choir_activations_is_q15(rows[i].activations, false),
+                         rows[i].is_q15_elsewhere);
+    }
+    assert_int_equal(choir_activations_block_bytes(true), sizeof(choir_q15));
+    assert_int_equal(choir_activations_block_bytes(false), sizeof(choir_q8));
 }
 
 int main(void)
@@ -81,6 +111,7 @@ int main(void)
         cmocka_unit_test(check_best_level),
         cmocka_unit_test(check_tables),
         cmocka_unit_test(check_names),
+        cmocka_unit_test(check_formats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

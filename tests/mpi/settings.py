@@ -23,6 +23,7 @@ LAYOUTS = [
     (4, 2, 2, "1,7", "3,1"),
 ]
 THREADS = [1, 2, 3, 4]
+ACTIVATIONS = ["q8", "mixed", "q15", "f32"]
 
 
 def levels():

@@ -24,7 +24,7 @@ def kind(run):
 
 def make_runs(models, is_full):
     best, alone = settings.levels()[-1], settings.LAYOUTS[0]
-    axes = [models, settings.LAYOUTS, settings.THREADS, settings.levels(), ["q8", "f32"], CACHES]
+    axes = [models, settings.LAYOUTS, settings.THREADS, settings.levels(), settings.ACTIVATIONS, CACHES]
     if is_full:
         runs = [(*row[:5], *row[5], "all") for row in itertools.product(*axes)]
     else:
@@ -32,10 +32,11 @@ def make_runs(models, is_full):
         fast = settings.levels()[1:]
         axes[3] = fast or ["ref"]
         runs = [(*row[:5], *row[5], "first") for row in settings.pairs(*axes)]
-        runs += [(models[i % 8], layout, 1 + i % 4, "ref", "q8", "f16", "f16", "first")
+        integer = settings.ACTIVATIONS[:3]
+        runs += [(models[i % 8], layout, 1 + i % 4, "ref", integer[i % 3], "f16", "f16", "first")
                  for i, layout in enumerate(settings.LAYOUTS) if fast]
-        runs += [(model, layout, 1 + layout[2] % 2, best, "q8", "f16", "f16", "all")
-                 for model, layout in zip(models[3:], settings.LAYOUTS[:7])]
+        runs += [(model, layout, 1 + layout[2] % 2, best, integer[i % 3], "f16", "f16", "all")
+                 for i, (model, layout) in enumerate(zip(models[3:], settings.LAYOUTS[:7]))]
     # Each kind is compared with one rank and one thread.
     kinds = sorted({kind(run) for run in runs})
     return [(model, alone, 1, best, activations, k, v, "first")

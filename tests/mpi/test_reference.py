@@ -29,19 +29,22 @@ def check_trace(level):
 
 def check_fingerprints():
     """A selection of layouts, threads and levels; f32 once, since it is slow."""
-    best = settings.levels()[-1]
+    lowest, best = settings.levels()[0], settings.levels()[-1]
+    middle = settings.levels()[min(1, len(settings.levels()) - 1)]
     layouts = settings.LAYOUTS
     runs = [(settings.DEFAULT_MODEL, layout, threads, level, activations, "f16", "f16", passes)
             for layout, threads, level, activations, passes in [
                 (layouts[0], 2, best, "q8", "all"),
-                (layouts[0], 1, settings.levels()[0], "q8", "first"),
-                (layouts[1], 1, settings.levels()[min(1, len(settings.levels()) - 1)], "q8", "all"),
+                (layouts[0], 1, lowest, "mixed", "first"),
+                (layouts[1], 1, middle, "q8", "all"),
                 (layouts[2], 2, best, "q8", "first"),
                 (layouts[3], 1, best, "q8", "first"),
-                (layouts[6], 1, best, "q8", "all"),
-                (layouts[8], 1, best, "q8", "first"),
-                (layouts[14], 1, best, "q8", "first"),
+                (layouts[6], 1, best, "mixed", "all"),
+                (layouts[8], 1, middle, "mixed", "first"),
+                (layouts[14], 1, best, "mixed", "first"),
                 (layouts[11], 1, best, "q8", "first"),
+                (layouts[0], 2, best, "q15", "first"),
+                (layouts[1], 1, middle, "q15", "first"),
                 (layouts[1], 1, best, "f32", "first"),
             ]]
     n_bad = 0
