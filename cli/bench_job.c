@@ -84,6 +84,69 @@ static choir_json *make_row(const choir_bench_word *test, const choir_worker *wo
     return row;
 }
 
+/* Microseconds a step of one operation over all threads: the mean and the largest of `ns`. */
+typedef struct spread {
+    double mean_us, most_us;
+} spread;
+
+static spread spread_of(const choir_bench_clocks *c, int n_ranks, choir_phase phase, bool is_wait)
+{
+    spread s = {0};
+    int n = 0;
+    for (int i = 0; i < n_ranks * c->n_threads; i++) {
+        const choir_phase_clock *clock = &c->clocks[i];
+        const int64_t ns = is_wait ? clock->wait_ns[phase] : clock->work_ns[phase];
+        const double us = (double)ns / 1e3 / (double)c->n_steps;
+        s.mean_us += us;
+        s.most_us = us > s.most_us ? us : s.most_us;
+        n += clock->last_ns != 0; /* a thread that is there */
+    }
+    s.mean_us /= n > 0 ? n : 1;
+    return s;
+}
+
+static choir_json *thread_to_json(const choir_bench_clocks *c, int rank, int thread)
+{
+    const choir_phase_clock *clock = &c->clocks[rank * c->n_threads + thread];
+    const double unit = 1e3 * (double)c->n_steps;
+    int64_t work_ns = 0, wait_ns = 0;
+    choir_json *json = choir_json_make_object();
+    for (int phase = 0; phase < CHOIR_PHASE_COUNT; phase++) {
+        work_ns += phase == CHOIR_PHASE_OUTSIDE ? 0 : clock->work_ns[phase];
+        wait_ns += clock->wait_ns[phase];
+    }
+    choir_json_set_integer(json, "rank", rank);
+    choir_json_set_integer(json, "thread", thread);
+    choir_json_set_real(json, "work_us", (double)work_ns / unit);
+    choir_json_set_real(json, "wait_us", (double)wait_ns / unit);
+    choir_json_set_real(json, "outside_us", (double)clock->work_ns[CHOIR_PHASE_OUTSIDE] / unit);
+    return json;
+}
+
+/* breakdown: steps, operations (work and the wait behind it) and threads, in us a step. */
+static void set_breakdown(choir_json *row, const choir_bench_clocks *c, int n_ranks)
+{
+    choir_json *json = choir_json_make_object(), *operations = choir_json_make_array();
+    choir_json *threads = choir_json_make_array();
+    for (int phase = 0; phase < CHOIR_PHASE_COUNT; phase++) {
+        const spread work = spread_of(c, n_ranks, (choir_phase)phase, false);
+        const spread wait = spread_of(c, n_ranks, (choir_phase)phase, true);
+        choir_json *operation = choir_json_make_object();
+        choir_json_set_text(operation, "operation", choir_phase_name((choir_phase)phase));
+        choir_json_set_real(operation, "work_us", work.mean_us);
+        choir_json_set_real(operation, "most_work_us", work.most_us);
+        choir_json_set_real(operation, "wait_us", wait.mean_us);
+        choir_json_append(operations, operation);
+    }
+    for (int i = 0; i < n_ranks * c->n_threads; i++)
+        if (c->clocks[i].last_ns != 0)
+            choir_json_append(threads, thread_to_json(c, i / c->n_threads, i % c->n_threads));
+    choir_json_set_integer(json, "steps", (int64_t)c->n_steps);
+    choir_json_set(json, "operations", operations);
+    choir_json_set(json, "threads", threads);
+    choir_json_set(row, "breakdown", json);
+}
+
 static choir_status send_rows(choir_engine_link *link, const choir_json *rows)
 {
     Choir__Engine__FromEngine message = CHOIR__ENGINE__FROM_ENGINE__INIT;
@@ -108,9 +171,14 @@ choir_status choir_bench_job_run(const choir_bench_job *job, choir_worker *worke
     for (int i = 0; status == CHOIR_OK && i < job->n_tests; i++) {
         const choir_bench_test test = test_of(&job->tests[i]);
         choir_json *row = make_row(&job->tests[i], worker, engine);
-        status = choir_bench_run(worker, &test, job->n_samples, samples_us);
+        choir_bench_clocks clocks = {0};
+        status = choir_bench_run(worker, &test, job->n_samples, samples_us,
+                                 job->has_breakdown ? &clocks : NULL);
         if (status == CHOIR_OK && choir_worker_is_lead(worker))
             set_speeds(row, &job->tests[i], samples_us, job->n_samples);
+        if (status == CHOIR_OK && choir_worker_is_lead(worker) && job->has_breakdown)
+            set_breakdown(row, &clocks, choir_worker_layout(worker)->n_ranks);
+        free(clocks.clocks);
         choir_json_append(rows, row);
     }
     if (status == CHOIR_OK && choir_worker_is_lead(worker))

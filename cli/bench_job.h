@@ -14,6 +14,7 @@ typedef struct choir_bench_job {
     choir_bench_word tests[CHOIR_BENCH_TESTS_MAX];
     int n_tests;
     int n_samples; /* of each test */
+    bool has_breakdown;
 } choir_bench_job;
 
 /* Sets the limits of a worker that is to run these tests. */

@@ -51,6 +51,8 @@ static const choir_flag worker_flags[] = {
      CHOIR_FLAG_STRING, AT(bench), 0, 0, NULL},
     {"--samples", "N", "with --bench: of each test (default 5)", CHOIR_FLAG_INTEGER, AT(n_samples),
      1, CHOIR_BENCH_SAMPLES_MAX, NULL},
+    {"--breakdown", NULL, "with --bench: tell where the time goes", CHOIR_FLAG_BOOL,
+     AT(job.has_breakdown), 0, 0, NULL},
 };
 
 static volatile sig_atomic_t stop_is_asked;

@@ -384,11 +384,12 @@ static choir_status wait_bench(choir_frontend *frontend, void *rows)
 }
 
 choir_status choir_service_bench(const choir_service_options *options, const char *tests,
-                                 int n_samples, char **rows)
+                                 int n_samples, bool has_breakdown, char **rows)
 {
     char samples[16];
     snprintf(samples, sizeof samples, "%d", n_samples);
-    const char *const more[] = {"--bench", tests, "--samples", samples, NULL};
+    const char *const more[] = {
+        "--bench", tests, "--samples", samples, has_breakdown ? "--breakdown" : NULL, NULL};
     *rows = NULL;
     choir_status status = run_once(options, more, "measuring", wait_bench, rows);
     if (status != CHOIR_OK) {

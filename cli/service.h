@@ -54,7 +54,7 @@ choir_status choir_service_fingerprint(const choir_service_options *options, boo
  * the caller frees.
  */
 choir_status choir_service_bench(const choir_service_options *options, const char *tests,
-                                 int n_samples, char **rows) CHOIR_MUST_CHECK;
+                                 int n_samples, bool has_breakdown, char **rows) CHOIR_MUST_CHECK;
 
 /* What the ranks reported when they were ready. This and the strings live as long as the service.
  */

@@ -20,7 +20,7 @@
 typedef struct bench_options {
     choir_flag_reals prompts, generated, batches, depths;
     int64_t n_samples;
-    bool is_json;
+    bool is_json, has_breakdown;
     const char *log_file;
 } bench_options;
 
@@ -42,6 +42,8 @@ static const choir_flag flags[] = {
      TOKENS_MAX, NULL},
     {"-r --repetitions", "N", "of each test (default 5)", CHOIR_FLAG_INTEGER, AT(n_samples), 1,
      CHOIR_BENCH_SAMPLES_MAX, NULL},
+    {"--breakdown", NULL, "tell how the time of a step divides between operations and waits",
+     CHOIR_FLAG_BOOL, AT(has_breakdown), 0, 0, NULL},
     {"--json", NULL, "one JSON object a test", CHOIR_FLAG_BOOL, AT(is_json), 0, 0, NULL},
     {"--log-file", "F", "add all that mpirun and the ranks print to this file", CHOIR_FLAG_STRING,
      AT(log_file), 0, 0, NULL},
@@ -136,6 +138,51 @@ static choir_status print_row(const choir_json *row)
         choir_json_real(choir_json_get(row, "stddev_ts"), 0));
 }
 
+static double real_of(const choir_json *object, const char *key)
+{
+    return choir_json_real(choir_json_get(object, key), 0);
+}
+
+static choir_status print_operations(const choir_json *operations)
+{
+    double sum = 0;
+    choir_status status = choir_print("%-12s %10s %10s %10s %7s\n", "operation", "works", "at most",
+                                      "then waits", "%");
+    for (size_t i = 0; i < choir_json_size(operations); i++)
+        sum += real_of(choir_json_at(operations, i), "work_us") +
+               real_of(choir_json_at(operations, i), "wait_us");
+    for (size_t i = 0; status == CHOIR_OK && i < choir_json_size(operations); i++) {
+        const choir_json *o = choir_json_at(operations, i);
+        const double work = real_of(o, "work_us"), wait = real_of(o, "wait_us");
+        if (work + wait > 0)
+            status = choir_print("%-12s %10.1f %10.1f %10.1f %7.1f\n", string_of(o, "operation"),
+                                 work, real_of(o, "most_work_us"), wait, 100 * (work + wait) / sum);
+    }
+    return status;
+}
+
+/* Microseconds a step: the mean over all threads, the largest of one, and the mean wait behind. */
+static choir_status print_breakdown(const choir_json *row)
+{
+    const choir_json *breakdown = choir_json_get(row, "breakdown");
+    const choir_json *threads = choir_json_get(breakdown, "threads");
+    choir_status status =
+        choir_print("\n%s: microseconds of a thread in each of %lld steps\n",
+                    string_of(row, "test"), (long long)integer_of(breakdown, "steps"));
+    if (status == CHOIR_OK)
+        status = print_operations(choir_json_get(breakdown, "operations"));
+    if (status == CHOIR_OK)
+        status =
+            choir_print("%6s %6s %10s %10s %10s\n", "rank", "thread", "works", "waits", "outside");
+    for (size_t i = 0; status == CHOIR_OK && i < choir_json_size(threads); i++) {
+        const choir_json *t = choir_json_at(threads, i);
+        status = choir_print("%6lld %6lld %10.1f %10.1f %10.1f\n", (long long)integer_of(t, "rank"),
+                             (long long)integer_of(t, "thread"), real_of(t, "work_us"),
+                             real_of(t, "wait_us"), real_of(t, "outside_us"));
+    }
+    return status;
+}
+
 static choir_status print_for_people(const choir_json *rows)
 {
     const choir_json *first = choir_json_at(rows, 0);
@@ -149,6 +196,9 @@ static choir_status print_for_people(const choir_json *rows)
                     dashes, dashes, dashes, dashes, dashes, dashes, dashes, dashes, dashes);
     for (size_t i = 0; status == CHOIR_OK && i < choir_json_size(rows); i++)
         status = print_row(choir_json_at(rows, i));
+    for (size_t i = 0; status == CHOIR_OK && i < choir_json_size(rows); i++)
+        if (choir_json_get(choir_json_at(rows, i), "breakdown"))
+            status = print_breakdown(choir_json_at(rows, i));
     return status;
 }
 
@@ -169,7 +219,8 @@ static choir_status measure(const bench_options *options, const choir_engine_opt
     if (status != CHOIR_OK)
         return status;
     choir_interrupt_install();
-    status = choir_service_bench(&wanted, words, (int)options->n_samples, &text);
+    status =
+        choir_service_bench(&wanted, words, (int)options->n_samples, options->has_breakdown, &text);
     choir_progress(NULL);
     if (status == CHOIR_OK)
         status = choir_json_parse(text, strlen(text), rows);

@@ -184,29 +184,59 @@ static choir_status make_sequences(run *r)
     return status;
 }
 
+/*
+ * Between the preparing and the samples the followers leave their loop, start their clocks and come
+ * back.
+ */
+static choir_status start_clocks(choir_worker *worker, bool is_wanted)
+{
+    choir_status status = CHOIR_OK;
+    if (is_wanted && choir_worker_is_lead(worker))
+        status = choir_worker_stop(worker);
+    return is_wanted && status == CHOIR_OK ? choir_worker_start_clocks(worker) : status;
+}
+
 static choir_status lead(choir_worker *worker, const choir_bench_test *test, int n_samples,
-                         int64_t *samples_us)
+                         int64_t *samples_us, choir_bench_clocks *clocks)
 {
     run r = {.worker = worker, .test = test};
+    uint64_t n_before = 0;
     choir_status status = choir_step_builder_create(choir_worker_limits(worker), &r.builder);
     if (status == CHOIR_OK)
         status = make_sequences(&r);
     if (status == CHOIR_OK)
         status = prepare(&r);
     if (status == CHOIR_OK)
+        status = start_clocks(worker, clocks != NULL);
+    n_before = r.n_steps;
+    if (status == CHOIR_OK)
         status = take_samples(&r, n_samples, samples_us);
+    if (clocks)
+        clocks->n_steps = r.n_steps - n_before;
     choir_step_builder_destroy(&r.builder);
     free(r.ids);
     free(r.pages);
     return status == CHOIR_OK ? choir_worker_stop(worker) : status;
 }
 
-choir_status choir_bench_run(choir_worker *worker, const choir_bench_test *test, int n_samples,
-                             int64_t *samples_us)
+static choir_status follow(choir_worker *worker, bool has_clocks)
 {
+    choir_status status = choir_worker_follow(worker);
+    if (status == CHOIR_OK && has_clocks)
+        status = start_clocks(worker, true);
+    return status == CHOIR_OK && has_clocks ? choir_worker_follow(worker) : status;
+}
+
+choir_status choir_bench_run(choir_worker *worker, const choir_bench_test *test, int n_samples,
+                             int64_t *samples_us, choir_bench_clocks *clocks)
+{
+    if (clocks)
+        *clocks = (choir_bench_clocks){0};
     choir_status status = check_needs(worker, test);
-    if (status != CHOIR_OK)
-        return status;
-    return choir_worker_is_lead(worker) ? lead(worker, test, n_samples, samples_us)
-                                        : choir_worker_follow(worker);
+    if (status == CHOIR_OK)
+        status = choir_worker_is_lead(worker) ? lead(worker, test, n_samples, samples_us, clocks)
+                                              : follow(worker, clocks != NULL);
+    if (status == CHOIR_OK && clocks)
+        status = choir_worker_gather_clocks(worker, &clocks->n_threads, &clocks->clocks);
+    return status;
 }

@@ -23,12 +23,19 @@ typedef struct choir_bench_needs {
 } choir_bench_needs;
 choir_bench_needs choir_bench_needs_of(const choir_bench_test *tests, int n_tests);
 
+/* Where the time of a test's samples went. */
+typedef struct choir_bench_clocks {
+    choir_phase_clock *clocks; /* [ranks][n_threads]; free() releases them */
+    int n_threads;             /* the most that a rank has */
+    uint64_t n_steps;          /* on the lead */
+} choir_bench_clocks;
+
 /*
  * Collective. Runs one test n_samples times after an unmeasured run and, on the lead, writes the
  * microseconds of each to samples_us [n_samples]. EUNSUPPORTED where the worker's limits are too
- * small.
+ * small. Clocks are gathered where `clocks` is not NULL.
  */
 choir_status choir_bench_run(choir_worker *worker, const choir_bench_test *test, int n_samples,
-                             int64_t *samples_us) CHOIR_MUST_CHECK;
+                             int64_t *samples_us, choir_bench_clocks *clocks) CHOIR_MUST_CHECK;
 
 #endif

@@ -218,34 +218,28 @@ static void gather_sums(choir_exchange *e, int64_t n)
     choir_comm_allgatherv(e->comm, e->my_sum, e->sum, e->receive_counts, e->receive_offsets);
 }
 
-static void add_long(choir_exchange *e, float *x, int64_t n, const choir_team *team)
+static void add_long(choir_exchange *e, float *x, int64_t n)
 {
     const int64_t share = choir_range_size(share_of(e, e->shard, n));
-    if (team->thread == 0)
-        scatter_pieces(e, n);
-    choir_barrier_wait(team->barrier);
-    add_tree(e, e->my_sum, false, e->all, share, choir_team_share(team, share));
-    choir_barrier_wait(team->barrier);
-    if (team->thread == 0)
-        gather_sums(e, n);
-    choir_barrier_wait(team->barrier);
-    const choir_range mine = choir_team_share(team, n);
-    for (int64_t i = mine.begin; i < mine.end; i++)
+    scatter_pieces(e, n);
+    add_tree(e, e->my_sum, false, e->all, share, (choir_range){0, share});
+    gather_sums(e, n);
+    for (int64_t i = 0; i < n; i++)
         x[i] = x[i] + e->sum[i];
 }
 
-void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n, const choir_team *team)
+bool choir_exchange_is_needed(const choir_exchange *exchange)
+{
+    return exchange->n_shards > 1;
+}
+
+void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n)
 {
     choir_exchange *e = exchange;
-    if (e->n_shards == 1) {
-        add_tree(e, x, true, e->mine, n, choir_team_share(team, n));
-    } else if (n > LONG_FLOATS) {
-        add_long(e, x, n, team);
-    } else {
-        if (team->thread == 0)
-            gather_pieces(e, n);
-        choir_barrier_wait(team->barrier);
-        add_tree(e, x, true, e->all, n, choir_team_share(team, n));
+    if (n > LONG_FLOATS) {
+        add_long(e, x, n);
+        return;
     }
-    choir_barrier_wait(team->barrier);
+    gather_pieces(e, n);
+    add_tree(e, x, true, e->all, n, (choir_range){0, n});
 }

@@ -23,7 +23,8 @@
 #include "kernels/kernels.h"
 #include "model/partition.h"
 #include "worker/comm.h"
-#include "worker/team.h"
+
+#include <stdbool.h>
 
 typedef struct choir_exchange choir_exchange;
 
@@ -43,10 +44,12 @@ int choir_exchange_pieces(const choir_exchange *exchange);
 const choir_leaves *choir_exchange_leaves(const choir_exchange *exchange, int piece);
 float *choir_exchange_piece(const choir_exchange *exchange, int piece, int64_t n);
 
+/* Whether there are other shards; without them the one piece is the tree. */
+bool choir_exchange_is_needed(const choir_exchange *exchange);
 /*
- * Collective between the shards; called by every thread of the team, after a barrier that follows
- * the writing of the pieces. x[0..n) = x + tree of all pieces. Ends with a barrier of the team.
+ * Collective between the shards; one thread of each, while its others wait: x[0..n) = x + tree of
+ * all pieces.
  */
-void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n, const choir_team *team);
+void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n);
 
 #endif

@@ -2,77 +2,37 @@
 #include "worker/forward.h"
 
 #include "common/mem.h"
+#include "worker/attend.h"
 #include "worker/exchange.h"
-#include "worker/team.h"
+#include "worker/rows.h"
+#include "worker/shares.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
-
-/* The input of a linear layer in the forms that its matrices take: rows of f32 and of blocks. */
-typedef struct activations {
-    float *f32;   /* [T][cols] */
-    void *blocks; /* panels of T x cols / 32, see kernels.h */
-    bool is_q15;  /* they are choir_q15, else choir_q8 */
-    int64_t cols;
-} activations;
-
-/* Where a row of the step stands. */
-typedef struct row_place {
-    int slot;
-    int32_t position;
-} row_place;
-
-/* What one thread needs for attention: the states of a KV head's query heads, twice. */
-typedef struct attention_scratch {
-    choir_attention_state *running, *span; /* [heads of a group] */
-    float *outputs;                        /* [2][heads of a group][S] */
-} attention_scratch;
 
 struct choir_forward {
     choir_forward_parts parts;
     const choir_hparams *h;
-    int64_t group; /* query heads that share a KV head */
-    float q_scale;
+    choir_attend *attend;
     choir_exchange *attention_exchange, *ff_exchange;
-    activations normed;         /* [T][D] for gate and up */
-    activations projected;      /* the same memory, for q, k, v and the vocabulary matrix */
-    activations attended;       /* [T][heads * S] */
-    activations activated;      /* [T][ff columns] */
-    float *q, *k, *v;           /* [T][heads * S], [T][kv_heads * S] twice */
-    float *up;                  /* [T][ff columns]; the gate is in activated.f32 */
-    row_place *places;          /* [T] */
-    attention_scratch *scratch; /* [n_threads] */
-    choir_barrier barrier;      /* of the threads, inside a parallel region */
+    choir_rows normed;    /* [T][D] of many rows */
+    choir_rows *own;      /* [n_threads], [CHOIR_FORWARD_FEW_ROWS][D] of few */
+    choir_rows attended;  /* [T][heads * S] */
+    choir_rows activated; /* [T][ff columns] */
+    float *q, *k, *v;     /* [T][heads * S], [T][kv_heads * S] twice */
+    float *up;            /* [T][ff columns]; the gate is in activated.f32 */
+    int n_rows;           /* T of the step that was begun */
     choir_forward_trace trace;
     void *trace_context;
 };
 
-static choir_status allocate_activations(activations *a, size_t rows, int64_t cols, bool is_q15)
-{
-    a->cols = cols;
-    a->is_q15 = is_q15;
-    choir_status status =
-        choir_alloc_aligned(rows * (size_t)cols, sizeof *a->f32, (void **)&a->f32);
-    if (status == CHOIR_OK)
-        status = choir_alloc_aligned(rows * (size_t)(cols / CHOIR_BLOCK_COLUMNS),
-                                     choir_activations_block_bytes(is_q15), &a->blocks);
-    return status;
-}
+/* ---- life ---- */
 
-static choir_status allocate_scratch(attention_scratch *scratch, size_t group, size_t head_size)
+/* Normed rows serve all matrices: with the larger blocks where they take different ones. */
+static choir_status allocate_normed(choir_forward *f, size_t rows, choir_rows *a)
 {
-    choir_status status = choir_alloc(group, sizeof *scratch->running, (void **)&scratch->running);
-    if (status == CHOIR_OK)
-        status = choir_alloc(group, sizeof *scratch->span, (void **)&scratch->span);
-    if (status == CHOIR_OK)
-        status = choir_alloc_aligned(2 * group * head_size, sizeof *scratch->outputs,
-                                     (void **)&scratch->outputs);
-    for (size_t i = 0; status == CHOIR_OK && i < group; i++) {
-        scratch->running[i].o = scratch->outputs + i * head_size;
-        scratch->span[i].o = scratch->outputs + (group + i) * head_size;
-    }
-    return status;
+    return choir_rows_allocate(a, rows, f->h->width,
+                               choir_activations_is_q15(f->parts.activations, true));
 }
 
 static choir_status allocate_rows(choir_forward *f)
@@ -83,28 +43,24 @@ static choir_status allocate_rows(choir_forward *f)
     const size_t q_width = (size_t)(choir_range_size(slice->heads) * S);
     const size_t kv_width = (size_t)(choir_range_size(slice->kv_heads) * S);
     const size_t ff_width = (size_t)choir_range_size(slice->ff_columns);
+    const bool is_q15 = choir_activations_is_q15(f->parts.activations, false);
     const struct {
         float **array;
         size_t width;
     } arrays[] = {{&f->q, q_width}, {&f->k, kv_width}, {&f->v, kv_width}, {&f->up, ff_width}};
-    const bool is_q15 = choir_activations_is_q15(f->parts.activations, false);
-    choir_status status = allocate_activations(
-        &f->projected, rows, f->h->width, choir_activations_is_q15(f->parts.activations, true));
-    f->normed = f->projected; /* whose blocks are no smaller */
-    f->normed.is_q15 = is_q15;
+    choir_status status =
+        allocate_normed(f, rows > CHOIR_LOGITS_ROWS ? rows : CHOIR_LOGITS_ROWS, &f->normed);
     if (status == CHOIR_OK)
-        status = allocate_activations(&f->attended, rows, (int64_t)q_width, is_q15);
+        status = choir_rows_allocate(&f->attended, rows, (int64_t)q_width, is_q15);
     if (status == CHOIR_OK)
-        status = allocate_activations(&f->activated, rows, (int64_t)ff_width, is_q15);
+        status = choir_rows_allocate(&f->activated, rows, (int64_t)ff_width, is_q15);
     for (size_t i = 0; status == CHOIR_OK && i < sizeof arrays / sizeof arrays[0]; i++)
         status =
             choir_alloc_aligned(rows * arrays[i].width, sizeof(float), (void **)arrays[i].array);
     if (status == CHOIR_OK)
-        status = choir_alloc(rows, sizeof *f->places, (void **)&f->places);
-    if (status == CHOIR_OK)
-        status = choir_alloc((size_t)f->parts.n_threads, sizeof *f->scratch, (void **)&f->scratch);
+        status = choir_alloc((size_t)f->parts.n_threads, sizeof *f->own, (void **)&f->own);
     for (int t = 0; status == CHOIR_OK && t < f->parts.n_threads; t++)
-        status = allocate_scratch(&f->scratch[t], (size_t)f->group, (size_t)S);
+        status = allocate_normed(f, CHOIR_FORWARD_FEW_ROWS, &f->own[t]);
     return status;
 }
 
@@ -132,6 +88,21 @@ static choir_status create_exchange(choir_forward *f, bool is_attention, choir_e
     return status;
 }
 
+static choir_status create_attend(choir_forward *f)
+{
+    const choir_attend_parts parts = {
+        .hparams = f->h,
+        .slice = f->parts.slice,
+        .kv = f->parts.kv,
+        .kernels = f->parts.kernels,
+        .cosines = f->parts.cosines,
+        .sines = f->parts.sines,
+        .n_threads = f->parts.n_threads,
+        .max_rows = f->parts.max_rows,
+    };
+    return choir_attend_create(&parts, &f->attend);
+}
+
 choir_status choir_forward_create(const choir_forward_parts *parts, choir_forward **result)
 {
     choir_forward *f = NULL;
@@ -140,10 +111,9 @@ choir_status choir_forward_create(const choir_forward_parts *parts, choir_forwar
         goto done;
     f->parts = *parts;
     f->h = choir_model_hparams(parts->model);
-    f->group = f->h->n_heads / f->h->n_kv_heads;
-    choir_barrier_init(&f->barrier, parts->n_threads);
-    f->q_scale = 1.0f / sqrtf((float)f->h->head_size);
     status = allocate_rows(f);
+    if (status == CHOIR_OK)
+        status = create_attend(f);
     if (status == CHOIR_OK)
         status = create_exchange(f, true, &f->attention_exchange);
     if (status == CHOIR_OK)
@@ -155,33 +125,24 @@ done:
     return status;
 }
 
-static void free_activations(activations *a)
-{
-    free(a->f32);
-    free(a->blocks);
-}
-
 void choir_forward_destroy(choir_forward **forward)
 {
     choir_forward *f = *forward;
     if (!f)
         return;
+    choir_attend_destroy(&f->attend);
     choir_exchange_destroy(&f->attention_exchange);
     choir_exchange_destroy(&f->ff_exchange);
-    free_activations(&f->projected);
-    free_activations(&f->attended);
-    free_activations(&f->activated);
+    choir_rows_release(&f->normed);
+    for (int t = 0; f->own && t < f->parts.n_threads; t++)
+        choir_rows_release(&f->own[t]);
+    free(f->own);
+    choir_rows_release(&f->attended);
+    choir_rows_release(&f->activated);
     free(f->q);
     free(f->k);
     free(f->v);
     free(f->up);
-    free(f->places);
-    for (int t = 0; f->scratch && t < f->parts.n_threads; t++) {
-        free(f->scratch[t].running);
-        free(f->scratch[t].span);
-        free(f->scratch[t].outputs);
-    }
-    free(f->scratch);
     free(f);
     *forward = NULL;
 }
@@ -191,6 +152,8 @@ void choir_forward_set_trace(choir_forward *forward, choir_forward_trace trace, 
     forward->trace = trace;
     forward->trace_context = context;
 }
+
+/* ---- the parts of a layer ---- */
 
 choir_status choir_forward_embed(choir_forward *forward, const choir_step *step, float *x)
 {
@@ -205,273 +168,186 @@ choir_status choir_forward_embed(choir_forward *forward, const choir_step *step,
     return choir_model_check_unchanged(parts->model);
 }
 
+/* Rows to be normed, and for which matrices. */
+typedef struct norm {
+    const float *x;      /* [T][D], or with `rows` the rows of x that these name */
+    const int32_t *rows; /* [T], or NULL */
+    const float *weight;
+    int T;
+    bool is_projection; /* for q, k, v or the vocabulary matrix */
+    bool wants_blocks;
+} norm;
+
 /*
- * Fills the quantized form of some blocks of the T rows, counted row by row, where any of the
- * matrices that read them wants it.
+ * The normed rows, all of them seen by this thread. Few rows each thread makes for itself; many are
+ * shared.
  */
-static void quantize_blocks(const choir_forward *f, const activations *a, choir_range blocks, int T,
-                            bool is_wanted)
+static choir_rows norm_rows(const choir_forward *f, const norm *n, const choir_team *team)
 {
-    const int64_t n_blocks = a->cols / CHOIR_BLOCK_COLUMNS;
-    for (int64_t i = blocks.begin, end; is_wanted && i < blocks.end; i = end) {
-        const int t = (int)(i / n_blocks);
-        end = (t + 1) * n_blocks < blocks.end ? (t + 1) * n_blocks : blocks.end;
-        const int64_t at = choir_panel_index(n_blocks, T, t, i % n_blocks);
-        const int64_t stride = choir_panel_stride(n_blocks, T, t);
-        const float *x = a->f32 + i * CHOIR_BLOCK_COLUMNS;
-        const int64_t n = (end - i) * CHOIR_BLOCK_COLUMNS;
-        if (a->is_q15)
-            f->parts.kernels->quantize_q15((choir_q15 *)a->blocks + at, stride, x, n);
-        else
-            f->parts.kernels->quantize((choir_q8 *)a->blocks + at, stride, x, n);
-    }
-}
-
-static void quantize_row(const choir_forward *f, const activations *a, int64_t row, int T,
-                         bool is_wanted)
-{
-    const int64_t n_blocks = a->cols / CHOIR_BLOCK_COLUMNS;
-    const choir_range blocks = {row * n_blocks, (row + 1) * n_blocks};
-    quantize_blocks(f, a, blocks, T, is_wanted);
-}
-
-static bool takes_blocks(const choir_matrix *w)
-{
-    return w->rows > 0 && choir_type_info_of(w->type)->is_quantized;
-}
-
-/* y [T][y_stride] (+ the group's rows) = W a, for some groups of the matrix. */
-static void multiply(const choir_forward *f, float *y, int64_t y_stride, const choir_matrix *w,
-                     choir_range groups, const activations *a, int T, const choir_leaves *leaves)
-{
-    if (groups.begin >= groups.end)
-        return;
-    const choir_kernels *kernels = f->parts.kernels;
-    const bool is_q15 = takes_blocks(w) && a->is_q15;
-    const choir_linear_fn linear = is_q15 ? kernels->linear_q15[w->type] : kernels->linear[w->type];
-    linear(y, y_stride, w, groups.begin, groups.end, takes_blocks(w) ? a->blocks : a->f32, T,
-           leaves);
-}
-
-/* Several matrices over one whole input as one range of row groups, shared between the threads. */
-typedef struct product {
-    float *y;
-    const choir_matrix *w;
-} product;
-
-static void multiply_all(const choir_forward *f, const product *products, int n_products,
-                         const activations *a, int T, const choir_team *team)
-{
-    choir_leaves whole = {.n_blocks = a->cols / CHOIR_BLOCK_COLUMNS,
-                          .leaf_blocks = a->cols / CHOIR_BLOCK_COLUMNS};
-    choir_leaves_plan(&whole);
-    int64_t n_groups = 0;
-    for (int i = 0; i < n_products; i++)
-        n_groups += choir_matrix_groups(products[i].w);
-    const choir_range share = choir_team_share(team, n_groups);
-    int64_t first = 0;
-    for (int i = 0; i < n_products; i++) {
-        const int64_t n = choir_matrix_groups(products[i].w);
-        const choir_range groups = {share.begin > first ? share.begin - first : 0,
-                                    share.end - first < n ? share.end - first : n};
-        multiply(f, products[i].y, products[i].w->rows, products[i].w, groups, a, T, &whole);
-        first += n;
-    }
-}
-
-/* The pieces of a column-split matrix, then x += their tree over all shards. */
-static void multiply_and_exchange(const choir_forward *f, choir_exchange *exchange,
-                                  const choir_matrix *w, const activations *a, float *x, int T,
-                                  const choir_team *team)
-{
-    const int64_t n = T * f->h->width;
-    const int n_pieces = choir_exchange_pieces(exchange);
-    for (int p = 0; p < n_pieces; p++)
-        multiply(f, choir_exchange_piece(exchange, p, n), f->h->width, w,
-                 choir_team_share(team, choir_matrix_groups(w)), a, T,
-                 choir_exchange_leaves(exchange, p));
-    choir_barrier_wait(team->barrier);
-    choir_exchange_add(exchange, x, n, team);
-}
-
-static void norm_rows(const choir_forward *f, const activations *a, const float *x,
-                      const float *weight, int T, bool wants_blocks, const choir_team *team)
-{
+    const bool is_few = n->T <= CHOIR_FORWARD_FEW_ROWS;
     const int64_t D = f->h->width;
-    const choir_range rows = choir_team_share(team, T);
-    for (int64_t t = rows.begin; t < rows.end; t++) {
-        f->parts.kernels->rms_norm(a->f32 + t * D, x + t * D, weight, D, f->h->rms_eps);
-        quantize_row(f, a, t, T, wants_blocks);
+    choir_rows a = is_few ? f->own[team->thread] : f->normed;
+    a.is_q15 = choir_activations_is_q15(f->parts.activations, n->is_projection);
+    const choir_range mine = is_few ? (choir_range){0, n->T} : choir_team_share(team, n->T);
+    for (int64_t t = mine.begin; t < mine.end; t++) {
+        f->parts.kernels->rms_norm(a.f32 + t * D, n->x + (n->rows ? n->rows[t] : t) * D, n->weight,
+                                   D, f->h->rms_eps);
+        if (n->wants_blocks)
+            choir_rows_quantize(&a, f->parts.kernels, n->T, (int)t,
+                                (choir_range){0, D / CHOIR_BLOCK_COLUMNS});
     }
+    if (is_few)
+        choir_phase_end(team->clock, CHOIR_PHASE_NORM);
+    else
+        choir_team_wait(team, CHOIR_PHASE_NORM);
+    return a;
 }
 
-/* Rotates and scales the row's queries; rotates its keys and stores keys and values. */
-static void place_row(const choir_forward *f, int64_t layer, int64_t t)
+/*
+ * x += W a, of a column-split matrix; ends with a barrier. Without other shards each thread adds
+ * the rows that it has multiplied itself.
+ */
+static void multiply_and_add(const choir_forward *f, choir_exchange *exchange,
+                             const choir_matrix *w, const choir_rows *a, float *x, int T,
+                             choir_phase phase, const choir_team *team)
 {
-    const choir_kernels *kernels = f->parts.kernels;
-    const choir_hparams *h = f->h;
-    const choir_kv_shape *shape = choir_kv_shape_of(f->parts.kv);
-    const int64_t S = h->head_size;
-    const int64_t n_heads = choir_range_size(f->parts.slice->heads);
-    const row_place place = f->places[t];
-    const float *cosines = f->parts.cosines + place.position * (h->n_rot / 2);
-    const float *sines = f->parts.sines + place.position * (h->n_rot / 2);
-    float *q = f->q + t * n_heads * S;
-    for (int64_t head = 0; head < n_heads; head++)
-        kernels->rotary(q + head * S, cosines, sines, h->n_rot, h->rope_is_adjacent);
-    for (int64_t i = 0; i < n_heads * S; i++)
-        q[i] = q[i] * f->q_scale;
-    const int64_t page = place.position / CHOIR_PAGE_POSITIONS;
-    const int in_page = place.position % CHOIR_PAGE_POSITIONS;
-    for (int64_t head = 0; head < shape->n_kv_heads; head++) {
-        float *k = f->k + (t * shape->n_kv_heads + head) * S;
-        const float *v = f->v + (t * shape->n_kv_heads + head) * S;
-        kernels->rotary(k, cosines, sines, h->n_rot, h->rope_is_adjacent);
-        choir_kv_store_key(choir_kv_keys(f->parts.kv, place.slot, page, layer, head),
-                           shape->key_type, S, in_page, k);
-        choir_kv_store_value(choir_kv_values(f->parts.kv, place.slot, page, layer, head),
-                             shape->value_type, S, in_page, v);
+    const int64_t D = f->h->width, n = T * D;
+    const choir_range groups = choir_share_groups(team, w);
+    for (int p = 0; p < choir_exchange_pieces(exchange); p++)
+        choir_rows_multiply(a, f->parts.kernels, T, choir_exchange_piece(exchange, p, n), D, w,
+                            groups, choir_exchange_leaves(exchange, p));
+    if (choir_exchange_is_needed(exchange) && team->thread == 0) {
+        choir_phase_end(team->clock, phase);
+        choir_barrier_gather(team->barrier);
+        choir_phase_end_wait(team->clock);
+        choir_exchange_add(exchange, x, n);
+        choir_barrier_release(team->barrier);
+        choir_phase_end(team->clock, CHOIR_PHASE_EXCHANGE);
+        return;
     }
+    const int64_t begin = groups.begin * CHOIR_GROUP_ROWS, end = groups.end * CHOIR_GROUP_ROWS;
+    const int64_t n_mine = (end < D ? end : D) - begin;
+    const float *y = choir_exchange_piece(exchange, 0, n);
+    for (int t = 0; !choir_exchange_is_needed(exchange) && n_mine > 0 && t < T; t++)
+        f->parts.kernels->add(x + t * D + begin, y + t * D + begin, n_mine);
+    choir_team_wait(team, phase);
 }
 
-/* Attention of one row for the query heads of this shard that read one KV head (of this shard). */
-static void attend(const choir_forward *f, int64_t layer, int64_t t, int64_t kv_head,
-                   const attention_scratch *scratch)
+/* ---- layers ---- */
+
+static void store_keys_and_values(const choir_forward *f, int64_t layer,
+                                  const choir_share_qkv *share, int T, const choir_team *team)
 {
+    const choir_range all = {0, choir_range_size(f->parts.slice->kv_heads)}, rows = {0, T};
+    if (T <= CHOIR_FORWARD_FEW_ROWS) {
+        choir_phase_end(team->clock, CHOIR_PHASE_QKV);
+        choir_attend_store_keys(f->attend, layer, rows, share->k_heads, f->k);
+        choir_attend_store_values(f->attend, layer, rows, share->v_heads, f->v);
+    } else {
+        choir_team_wait(team, CHOIR_PHASE_QKV);
+        choir_attend_store_keys(f->attend, layer, choir_team_share(team, T), all, f->k);
+        choir_attend_store_values(f->attend, layer, choir_team_share(team, T), all, f->v);
+    }
+    choir_team_wait(team, CHOIR_PHASE_STORE);
+}
+
+static void attention_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
+{
+    const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const choir_kernels *kernels = f->parts.kernels;
+    const int T = f->n_rows;
+    const choir_share_qkv share = choir_share_qkv_of(team, &w->q, &w->k, &w->v, f->h->head_size);
+    const norm n = {.x = x,
+                    .weight = w->attn_norm,
+                    .T = T,
+                    .is_projection = true,
+                    .wants_blocks = choir_rows_are_blocks_for(&w->q) ||
+                                    choir_rows_are_blocks_for(&w->k) ||
+                                    choir_rows_are_blocks_for(&w->v)};
+    const choir_rows a = norm_rows(f, &n, team);
+    choir_rows_multiply(&a, kernels, T, f->q, w->q.rows, &w->q, share.q, NULL);
+    choir_rows_multiply(&a, kernels, T, f->k, w->k.rows, &w->k, share.k, NULL);
+    choir_rows_multiply(&a, kernels, T, f->v, w->v.rows, &w->v, share.v, NULL);
+    store_keys_and_values(f, layer, &share, T, team);
+    choir_attend_run(f->attend, layer, f->q, &f->attended,
+                     choir_rows_are_blocks_for(&w->attn_output), team);
+    choir_team_wait(team, CHOIR_PHASE_ATTENTION);
+    multiply_and_add(f, f->attention_exchange, &w->attn_output, &f->attended, x, T,
+                     CHOIR_PHASE_ATTN_OUTPUT, team);
+}
+
+static void ff_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
+{
+    const choir_layer_weights *w = &f->parts.weights->layers[layer];
+    const choir_kernels *kernels = f->parts.kernels;
+    const choir_rows *h = &f->activated;
+    const int T = f->n_rows;
+    const choir_share_ff share = choir_share_ff_of(team, &w->gate);
+    const int64_t begin = share.blocks.begin * CHOIR_BLOCK_COLUMNS;
+    const int64_t n_columns = choir_range_size(share.blocks) * CHOIR_BLOCK_COLUMNS;
+    const norm n = {.x = x,
+                    .weight = w->ffn_norm,
+                    .T = T,
+                    .wants_blocks =
+                        choir_rows_are_blocks_for(&w->gate) || choir_rows_are_blocks_for(&w->up)};
+    const choir_rows a = norm_rows(f, &n, team);
+    choir_rows_multiply(&a, kernels, T, h->f32, h->cols, &w->gate, share.groups, NULL);
+    choir_rows_multiply(&a, kernels, T, f->up, h->cols, &w->up, share.groups, NULL);
+    choir_phase_end(team->clock, CHOIR_PHASE_GATE_UP);
+    for (int t = 0; n_columns > 0 && t < T; t++) {
+        float *row = h->f32 + t * h->cols + begin;
+        kernels->swiglu(row, row, f->up + t * h->cols + begin, n_columns);
+        if (choir_rows_are_blocks_for(&w->down))
+            choir_rows_quantize(h, kernels, T, t, share.blocks);
+    }
+    choir_team_wait(team, CHOIR_PHASE_SWIGLU);
+    multiply_and_add(f, f->ff_exchange, &w->down, h, x, T, CHOIR_PHASE_DOWN, team);
+}
+
+void choir_forward_begin(choir_forward *forward, const choir_step *step)
+{
+    assert(step->n_rows <= forward->parts.max_rows);
+    forward->n_rows = step->n_rows;
+    choir_attend_begin(forward->attend, step);
+}
+
+/* Called by all threads; only the tests' traces pay for it. */
+static void show(const choir_forward *f, int64_t layer, const float *x, const choir_team *team)
+{
+    if (!f->trace)
+        return;
+    if (team->thread == 0)
+        f->trace(f->trace_context, layer, x, f->n_rows * f->h->width);
+    choir_barrier_wait(team->barrier);
+}
+
+void choir_forward_layers(choir_forward *forward, float *x, const choir_team *team)
+{
+    const choir_forward *f = forward;
     const choir_slice *slice = f->parts.slice;
-    const choir_kv *kv = f->parts.kv;
-    const choir_kv_shape *shape = choir_kv_shape_of(kv);
-    const int64_t S = f->h->head_size;
-    const int64_t group_begin = (slice->kv_heads.begin + kv_head) * f->group;
-    const int64_t begin = group_begin > slice->heads.begin ? group_begin : slice->heads.begin;
-    const int64_t group_end = group_begin + f->group;
-    const int n_heads =
-        (int)((group_end < slice->heads.end ? group_end : slice->heads.end) - begin);
-    const int64_t at = t * f->attended.cols + (begin - slice->heads.begin) * S;
-    const row_place place = f->places[t];
-    const int64_t n_visible = place.position + 1;
-    const int64_t n_pages = choir_ceil_div(n_visible, CHOIR_PAGE_POSITIONS);
-
-    for (int64_t first = 0; first < n_pages; first += CHOIR_SPAN_PAGES) {
-        const void *keys[CHOIR_SPAN_PAGES], *values[CHOIR_SPAN_PAGES];
-        const int64_t rest = n_visible - first * CHOIR_PAGE_POSITIONS;
-        for (int64_t i = 0; i < CHOIR_SPAN_PAGES && first + i < n_pages; i++) {
-            keys[i] = choir_kv_keys(kv, place.slot, first + i, layer, kv_head);
-            values[i] = choir_kv_values(kv, place.slot, first + i, layer, kv_head);
-        }
-        choir_attention_state *states = first == 0 ? scratch->running : scratch->span;
-        const int64_t span_positions = CHOIR_SPAN_PAGES * CHOIR_PAGE_POSITIONS;
-        kernels->attention_span(states, f->q + at, n_heads, S, keys, values, shape->key_type,
-                                shape->value_type, rest < span_positions ? rest : span_positions);
-        for (int i = 0; first > 0 && i < n_heads; i++)
-            kernels->attention_merge(&scratch->running[i], &scratch->span[i], S);
-    }
-    for (int i = 0; i < n_heads; i++)
-        kernels->attention_finish(f->attended.f32 + at + i * S, &scratch->running[i], S);
-}
-
-static void attention_half(choir_forward *f, int64_t layer, float *x, int T, const choir_team *team)
-{
-    const choir_layer_weights *w = &f->parts.weights->layers[layer];
-    const product projections[] = {{f->q, &w->q}, {f->k, &w->k}, {f->v, &w->v}};
-    const int64_t n_kv_heads = choir_range_size(f->parts.slice->kv_heads);
-    norm_rows(f, &f->projected, x, w->attn_norm, T,
-              takes_blocks(&w->q) || takes_blocks(&w->k) || takes_blocks(&w->v), team);
-    choir_barrier_wait(team->barrier);
-    multiply_all(f, projections, 3, &f->projected, T, team);
-    choir_barrier_wait(team->barrier);
-    const choir_range rows = choir_team_share(team, T);
-    for (int64_t t = rows.begin; t < rows.end; t++)
-        place_row(f, layer, t);
-    choir_barrier_wait(team->barrier);
-    /* Interleaved: in a causal pass later rows see more, so contiguous shares would be uneven. */
-    for (int64_t task = team->thread; task < T * n_kv_heads; task += team->n_threads)
-        attend(f, layer, task / n_kv_heads, task % n_kv_heads, &f->scratch[team->thread]);
-    choir_barrier_wait(team->barrier);
-    for (int64_t t = rows.begin; t < rows.end; t++)
-        quantize_row(f, &f->attended, t, T, takes_blocks(&w->attn_output));
-    choir_barrier_wait(team->barrier);
-    multiply_and_exchange(f, f->attention_exchange, &w->attn_output, &f->attended, x, T, team);
-}
-
-static void ff_half(choir_forward *f, int64_t layer, float *x, int T, const choir_team *team)
-{
-    const choir_layer_weights *w = &f->parts.weights->layers[layer];
-    const product projections[] = {{f->activated.f32, &w->gate}, {f->up, &w->up}};
-    const int64_t n = f->activated.cols;
-    norm_rows(f, &f->normed, x, w->ffn_norm, T, takes_blocks(&w->gate) || takes_blocks(&w->up),
-              team);
-    choir_barrier_wait(team->barrier);
-    multiply_all(f, projections, 2, &f->normed, T, team);
-    choir_barrier_wait(team->barrier);
-    /* Blocks of 32 rather than rows, so that a single row is shared too. */
-    const choir_range blocks = choir_team_share(team, T * n / CHOIR_BLOCK_COLUMNS);
-    const int64_t begin = blocks.begin * CHOIR_BLOCK_COLUMNS;
-    const int64_t length = choir_range_size(blocks) * CHOIR_BLOCK_COLUMNS;
-    if (length > 0)
-        f->parts.kernels->swiglu(f->activated.f32 + begin, f->activated.f32 + begin, f->up + begin,
-                                 length);
-    quantize_blocks(f, &f->activated, blocks, T, takes_blocks(&w->down));
-    choir_barrier_wait(team->barrier);
-    multiply_and_exchange(f, f->ff_exchange, &w->down, &f->activated, x, T, team);
-}
-
-/* Page tables first, then where each row of the step stands. */
-static void take_over(choir_forward *f, const choir_step *step)
-{
-    const int32_t *pages = step->new_pages;
-    int32_t row = 0;
-    for (int32_t s = 0; s < step->n_seqs; s++) {
-        const choir_step_sequence *seq = &step->seqs[s];
-        choir_kv_extend(f->parts.kv, seq->slot, seq->n_pages_before, pages, seq->n_new_pages);
-        pages += seq->n_new_pages;
-        for (int32_t i = 0; i < seq->n_tokens; i++)
-            f->places[row++] = (row_place){seq->slot, seq->first_position + i};
-    }
-}
-
-void choir_forward_layers(choir_forward *forward, const choir_step *step, float *x)
-{
-    choir_forward *f = forward;
-    assert(step->n_rows <= f->parts.max_rows);
-    take_over(f, step);
-    if (f->trace && f->parts.slice->is_first_stage)
-        f->trace(f->trace_context, -1, x, step->n_rows * f->h->width);
-#pragma omp parallel num_threads(f->parts.n_threads)
-    {
-        const choir_team team = choir_team_here(&f->barrier);
-        for (int64_t layer = 0; layer < f->parts.weights->n_layers; layer++) {
-            attention_half(f, layer, x, step->n_rows, &team);
-            ff_half(f, layer, x, step->n_rows, &team);
-            if (f->trace) {
-                if (team.thread == 0)
-                    f->trace(f->trace_context, f->parts.slice->layers.begin + layer, x,
-                             step->n_rows * f->h->width);
-                choir_barrier_wait(team.barrier);
-            }
-        }
+    if (slice->is_first_stage)
+        show(f, -1, x, team);
+    for (int64_t layer = 0; layer < f->parts.weights->n_layers; layer++) {
+        attention_half(f, layer, x, team);
+        ff_half(f, layer, x, team);
+        show(f, slice->layers.begin + layer, x, team);
     }
 }
 
 void choir_forward_logits(choir_forward *forward, const float *x, const int32_t *rows, int n,
-                          float *logits)
+                          float *logits, const choir_team *team)
 {
-    choir_forward *f = forward;
+    const choir_forward *f = forward;
     const choir_weights *weights = f->parts.weights;
-    const product head = {logits, &weights->output};
-    const int64_t D = f->h->width;
+    const norm wanted = {.x = x,
+                         .rows = rows,
+                         .weight = weights->output_norm,
+                         .T = n,
+                         .is_projection = true,
+                         .wants_blocks = choir_rows_are_blocks_for(&weights->output)};
     assert(n <= CHOIR_LOGITS_ROWS);
-#pragma omp parallel num_threads(f->parts.n_threads)
-    {
-        const choir_team team = choir_team_here(&f->barrier);
-        const choir_range mine = choir_team_share(&team, n);
-        for (int64_t i = mine.begin; i < mine.end; i++) {
-            f->parts.kernels->rms_norm(f->projected.f32 + i * D, x + rows[i] * D,
-                                       weights->output_norm, D, f->h->rms_eps);
-            quantize_row(f, &f->projected, i, n, takes_blocks(&weights->output));
-        }
-        choir_barrier_wait(team.barrier);
-        multiply_all(f, &head, 1, &f->projected, n, &team);
-    }
+    const choir_rows a = norm_rows(f, &wanted, team);
+    choir_rows_multiply(&a, f->parts.kernels, n, logits, weights->output.rows, &weights->output,
+                        choir_share_groups(team, &weights->output), NULL);
+    choir_team_wait(team, CHOIR_PHASE_LOGITS);
 }

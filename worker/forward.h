@@ -3,13 +3,19 @@
  * The forward pass of one rank: its layers of a step, from rows of x to rows of x, and on the last
  * stage the logits of its vocabulary rows. Shapes: T rows of the step, D width, S head size.
  *
- * A layer, all of it in one parallel region (barriers between the passes):
- *   1  a = quantize(rms_norm(x))                                   by rows
- *   2  q, k, v = W a; rotate q, k; scale q; store k, v             by row groups, then by rows
- *   3  attention over the stored keys and values                   by (row, KV head)
- *   4  pieces = W_o quantize(attention); x += tree(pieces)         by row groups; exchange
- *   5  a = quantize(rms_norm(x)); gate, up = W a                   by rows, row groups
- *   6  pieces = W_d quantize(silu(gate) * up); x += tree(pieces)   by row groups; exchange
+ * All of it runs in one parallel region that the caller opens. A layer, with its barriers (|); up
+ * to 16 rows:
+ *
+ *   1  a = quantize(rms_norm(x)), by every thread for itself
+ *      q, k, v = W a, by row groups; whoever has a head of k or v rotates and stores it       |
+ *   2  attention, by heads and spans of positions, each quantized by whoever has made it      |
+ *   3  pieces = W_o attention, by row groups; x += tree(pieces), after an exchange of shards  |
+ *   4  a = quantize(rms_norm(x)), by every thread for itself
+ *      quantize(silu(gate) * up) with gate, up = W a, by the same columns of both             |
+ *   5  pieces = W_d of that, by row groups; x += tree(pieces), after an exchange of shards    |
+ *
+ * With more rows the norms, and the storing of keys and values, are dealt by rows, with a barrier
+ * behind each: 8 in all. An exchange is done by thread 0 inside the barrier.
  */
 #ifndef CHOIR_WORKER_FORWARD_H
 #define CHOIR_WORKER_FORWARD_H
@@ -22,7 +28,11 @@
 #include "proto/step.h"
 #include "worker/comm.h"
 #include "worker/kv.h"
+#include "worker/team.h"
 #include "worker/weights.h"
+
+/* Up to so many rows threads repeat small work rather than wait for each other. */
+enum { CHOIR_FORWARD_FEW_ROWS = 16 };
 
 /* What a pass works with; everything is borrowed for the life of the choir_forward. */
 typedef struct choir_forward_parts {
@@ -57,18 +67,20 @@ choir_status choir_forward_embed(choir_forward *forward, const choir_step *step,
 typedef void (*choir_forward_trace)(void *context, int64_t layer, const float *x, int64_t n);
 void choir_forward_set_trace(choir_forward *forward, choir_forward_trace trace, void *context);
 
+/* Local, before the parallel region of a step: takes its page changes over. */
+void choir_forward_begin(choir_forward *forward, const choir_step *step);
 /*
- * Collective between the shards of the stage. Takes the step's page changes over and runs this
- * stage's layers on x [T][D], in place.
+ * All n_threads threads of a team; collective between the shards of the stage. Runs this stage's
+ * layers on x [T][D], in place, T being the rows of the step that was begun. Ends with a barrier.
  */
-void choir_forward_layers(choir_forward *forward, const choir_step *step, float *x);
+void choir_forward_layers(choir_forward *forward, float *x, const choir_team *team);
 
 /*
- * Local, last stage. logits [n][vocab_rows] of the given rows of x; n <= CHOIR_LOGITS_ROWS. Rows
- * are indices into x.
+ * All n_threads threads, on the last stage; local. logits [n][vocab_rows] of the given rows of x;
+ * n <= CHOIR_LOGITS_ROWS. Rows are indices into x. Ends with a barrier.
  */
 enum { CHOIR_LOGITS_ROWS = 32 };
 void choir_forward_logits(choir_forward *forward, const float *x, const int32_t *rows, int n,
-                          float *logits);
+                          float *logits, const choir_team *team);
 
 #endif

@@ -87,47 +87,85 @@ static bool all_finite(const float *z, int64_t n)
     return is_finite;
 }
 
-static void write_row(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
-                      const choir_slice *slice, const choir_wanted *wanted, const float *z)
+/* A row's record, and its logits of this shard. */
+typedef struct row_record {
+    uint32_t *words;
+    const float *z;
+    int64_t n, n_chunks;
+} row_record;
+
+static row_record record_at(uint32_t *record, const choir_layout *layout, const choir_slice *slice,
+                            const choir_wanted *wanted, int64_t row, const float *logits)
 {
-    const int64_t n = choir_range_size(slice->vocab_rows), base = slice->vocab_rows.begin;
+    const int64_t n = choir_range_size(slice->vocab_rows);
+    return (row_record){record + choir_record_words(slice, wanted, (int)row), logits + row * n, n,
+                        choir_ceil_div(n, layout->vocab_chunk)};
+}
+
+/* (m, l) of one chunk, and its part of a whole row. A chunk that is not finite says so by m = NaN.
+ */
+static void write_chunk(const row_record *r, const choir_kernels *kernels, int64_t chunk_size,
+                        const choir_wanted *wanted, const choir_slice *slice, int64_t chunk)
+{
+    const int64_t first = chunk * chunk_size, rest = r->n - first;
+    const int64_t n = rest < chunk_size ? rest : chunk_size;
+    float m, l;
+    kernels->lse_chunk(r->z + first, n, &m, &l);
+    put_float(r->words + 2 + 2 * chunk, all_finite(r->z + first, n) ? m : NAN);
+    put_float(r->words + 2 + 2 * chunk + 1, l);
+    if (wanted->is_full)
+        memcpy(r->words + row_words(slice, wanted) - r->n + first, r->z + first,
+               (size_t)n * sizeof *r->z);
+}
+
+/* What needs all chunks of the row. The best entries: chunks whose maximum is no better than the
+ * worst one found so far are passed over. */
+static void write_summary(const row_record *r, int64_t chunk_size, const choir_wanted *wanted,
+                          const choir_slice *slice)
+{
+    const int64_t base = slice->vocab_rows.begin;
     const bool owns = wanted->target >= base && wanted->target < slice->vocab_rows.end;
-    *record++ = all_finite(z, n);
-    put_float(record++, owns ? z[wanted->target - base] : 0.0f);
-    for (int64_t first = 0; first < n; first += layout->vocab_chunk) {
-        const int64_t rest = n - first;
-        float m, l;
-        kernels->lse_chunk(z + first, rest < layout->vocab_chunk ? rest : layout->vocab_chunk, &m,
-                           &l);
-        put_float(record++, m);
-        put_float(record++, l);
-    }
     int32_t ids[CHOIR_STEP_MAX_TOP];
     float logits[CHOIR_STEP_MAX_TOP];
     best b = {ids, logits, 0, shard_top(slice, wanted)};
-    for (int64_t i = 0; b.limit > 0 && i < n; i++)
-        best_add(&b, (int32_t)(base + i), z[i]);
-    for (int64_t i = 0; i < b.limit; i++) {
-        *record++ = i < b.n ? (uint32_t)ids[i] : 0;
-        put_float(record++, i < b.n ? logits[i] : 0.0f);
+    bool is_finite = true;
+    for (int64_t chunk = 0; chunk < r->n_chunks; chunk++) {
+        const float m = get_float(r->words[2 + 2 * chunk]);
+        const int64_t first = chunk * chunk_size, end = first + chunk_size;
+        is_finite &= !isnan(m);
+        if (b.limit == 0 || (b.n == b.limit && m <= logits[b.n - 1]))
+            continue;
+        for (int64_t i = first; i < (end < r->n ? end : r->n); i++)
+            best_add(&b, (int32_t)(base + i), r->z[i]);
     }
-    if (wanted->is_full)
-        memcpy(record, z, (size_t)n * sizeof *z);
+    uint32_t *word = r->words;
+    *word++ = is_finite;
+    put_float(word++, owns ? r->z[wanted->target - base] : 0.0f);
+    word += 2 * r->n_chunks;
+    for (int64_t i = 0; i < b.limit; i++) {
+        *word++ = i < b.n ? (uint32_t)ids[i] : 0;
+        put_float(word++, i < b.n ? logits[i] : 0.0f);
+    }
 }
 
 void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
                         const choir_slice *slice, const choir_wanted *wanted, int n,
-                        const float *logits, int n_threads)
+                        const float *logits, const choir_team *team)
 {
-    const int64_t stride = choir_range_size(slice->vocab_rows);
-#pragma omp parallel num_threads(n_threads)
-    {
-        const choir_team team = choir_team_here(NULL);
-        const choir_range mine = choir_team_share(&team, n);
-        for (int64_t i = mine.begin; i < mine.end; i++)
-            write_row(record + choir_record_words(slice, wanted, (int)i), kernels, layout, slice,
-                      &wanted[i], logits + i * stride);
+    const int64_t chunk_size = layout->vocab_chunk;
+    const int64_t n_chunks = choir_ceil_div(choir_range_size(slice->vocab_rows), chunk_size);
+    const choir_range chunks = choir_team_share(team, n * n_chunks);
+    const choir_range rows = choir_team_share(team, n);
+    for (int64_t i = chunks.begin; i < chunks.end; i++) {
+        const row_record r = record_at(record, layout, slice, wanted, i / n_chunks, logits);
+        write_chunk(&r, kernels, chunk_size, &wanted[i / n_chunks], slice, i % n_chunks);
     }
+    choir_team_wait(team, CHOIR_PHASE_RECORD);
+    for (int64_t i = rows.begin; i < rows.end; i++) {
+        const row_record r = record_at(record, layout, slice, wanted, i, logits);
+        write_summary(&r, chunk_size, &wanted[i], slice);
+    }
+    choir_phase_end(team->clock, CHOIR_PHASE_RECORD);
 }
 
 choir_status choir_results_prepare(choir_results *results, const choir_wanted *wanted, int n,

@@ -19,6 +19,7 @@
 #include "kernels/kernels.h"
 #include "model/partition.h"
 #include "proto/step.h"
+#include "worker/team.h"
 
 /* A row of a step whose logits are wanted. */
 typedef struct choir_wanted {
@@ -35,12 +36,13 @@ void choir_wanted_list(const choir_step *step, choir_wanted *wanted);
 size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, int n);
 
 /*
- * Writes the records of n rows. logits [n][vocab_rows]. `record` has choir_record_words() words.
- * The rows are shared between n_threads threads.
+ * Called by all threads of a team, behind a barrier after the logits: writes the records of n rows.
+ * logits [n][vocab_rows]. `record` has choir_record_words() words; it is whole behind the next
+ * barrier.
  */
 void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
                         const choir_slice *slice, const choir_wanted *wanted, int n,
-                        const float *logits, int n_threads);
+                        const float *logits, const choir_team *team);
 
 /* The lead's memory for the merged results of one step. All zero at first. */
 typedef struct choir_results {

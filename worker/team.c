@@ -7,13 +7,20 @@
 
 choir_team choir_team_here(choir_barrier *barrier)
 {
-    return (choir_team){omp_get_thread_num(), omp_get_num_threads(), barrier};
+    return (choir_team){omp_get_thread_num(), omp_get_num_threads(), barrier, NULL};
 }
 
 choir_range choir_team_share(const choir_team *team, int64_t n)
 {
     return (choir_range){n * team->thread / team->n_threads,
                          n * (team->thread + 1) / team->n_threads};
+}
+
+void choir_team_wait(const choir_team *team, choir_phase phase)
+{
+    choir_phase_end(team->clock, phase);
+    choir_barrier_wait(team->barrier);
+    choir_phase_end_wait(team->clock);
 }
 
 static uint32_t bits_of(float value)

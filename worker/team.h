@@ -6,16 +6,21 @@
 #include "common/status.h"
 #include "model/partition.h"
 #include "worker/barrier.h"
+#include "worker/phases.h"
 
 typedef struct choir_team {
     int thread, n_threads;
-    choir_barrier *barrier; /* of these threads; NULL where they do not wait for each other */
+    choir_barrier *barrier;   /* of these threads; NULL where they do not wait for each other */
+    choir_phase_clock *clock; /* of this thread; NULL: its time is not looked at */
 } choir_team;
 
 /* This thread's place in the parallel region that it runs in. */
 choir_team choir_team_here(choir_barrier *barrier);
 /* This thread's part of n things: as even as can be, ascending by thread. */
 choir_range choir_team_share(const choir_team *team, int64_t n);
+/* The barrier, and the clock: what was done since the last call of this or the other was `phase`.
+ */
+void choir_team_wait(const choir_team *team, choir_phase phase);
 
 /*
  * Whether there will be n_threads threads in a parallel region, and all of them round to nearest

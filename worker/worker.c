@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "worker/agreement.h"
 #include "worker/kv.h"
+#include "worker/limits.h"
 #include "worker/probe.h"
 #include "worker/results.h"
 #include "worker/rotary.h"
@@ -22,8 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { ACTIVATION_BUFFERS = 2 };
 
 /* A step that the lead has handed in: its own copy of the message, and the sends that read it. */
 typedef struct pending_step {
@@ -45,9 +44,11 @@ struct choir_worker {
     float *cosines, *sines;
     choir_forward *forward;
     choir_step_limits limits;
+    choir_barrier barrier;     /* of the threads, inside a parallel region */
+    choir_phase_clock *clocks; /* [n_threads]; NULL: not measured */
 
-    float *x[ACTIVATION_BUFFERS]; /* [max rows][D] */
-    choir_comm_request x_sends[ACTIVATION_BUFFERS];
+    float *x[CHOIR_ACTIVATION_BUFFERS]; /* [max rows][D] */
+    choir_comm_request x_sends[CHOIR_ACTIVATION_BUFFERS];
     uint64_t n_computed;
 
     choir_wanted *wanted; /* [max rows] */
@@ -117,104 +118,22 @@ static choir_status make_rotary(choir_worker *w)
     return status;
 }
 
-static choir_kv_shape kv_shape(const choir_worker *w)
+static choir_limits_parts limits_parts(const choir_worker *w)
 {
-    const choir_hparams *h = choir_model_hparams(w->model);
-    return (choir_kv_shape){
-        .n_layers = choir_range_size(w->slice->layers),
-        .n_kv_heads = choir_range_size(w->slice->kv_heads),
-        .head_size = h->head_size,
-        .n_pages = w->limits.n_pages,
-        .n_slots = w->limits.max_num_seqs,
-        .pages_per_slot = choir_ceil_div(w->limits.max_model_len, CHOIR_PAGE_POSITIONS),
-        .key_type = w->options.key_type,
-        .value_type = w->options.value_type,
-    };
+    return (choir_limits_parts){w->comm, &w->options, choir_model_hparams(w->model), w->layout,
+                                w->slice};
 }
 
-/*
- * About what this rank's buffers take for each row of a step: of choir_forward, of the exchanges
- * (at least one piece, its parts from all shards, their sum) and the activations handed over.
- */
-static int64_t row_bytes(const choir_worker *w)
-{
-    const choir_hparams *h = choir_model_hparams(w->model);
-    const int64_t n_pieces = w->layout->n_shards > 1 ? 3 : 1;
-    const int64_t heads = choir_range_size(w->slice->heads) * h->head_size;
-    const int64_t kv_heads = choir_range_size(w->slice->kv_heads) * h->head_size;
-    const int64_t ff_columns = choir_range_size(w->slice->ff_columns);
-    const int64_t n_floats =
-        h->width * (ACTIVATION_BUFFERS + 1 + 2 * n_pieces) + 2 * (heads + kv_heads + ff_columns);
-    const int64_t n_blocks = (h->width + heads + ff_columns) / CHOIR_BLOCK_COLUMNS;
-    const bool is_q15 = choir_activations_is_q15(w->options.activations, true);
-    return n_floats * 4 + n_blocks * (int64_t)choir_activations_block_bytes(is_q15);
-}
-
-/*
- * Collective. How many KV pages the node with least room has, after the weights are loaded and with
- * room for the buffers of a step.
- */
-static int64_t pages_that_fit(const choir_worker *w)
-{
-    const choir_kv_shape shape = kv_shape(w);
-    const int64_t page_bytes = (int64_t)choir_kv_page_set_bytes(&shape);
-    choir_comm *node;
-    int64_t n_neighbours = choir_comm_size(w->comm);
-    if (choir_comm_split_node(w->comm, &node) == CHOIR_OK) {
-        n_neighbours = choir_comm_size(node);
-        choir_comm_destroy(&node);
-    }
-    /* A fifth is left to the page cache, to buffers and to others. */
-    int64_t room = choir_probe_memory_available() / 5 * 4 / n_neighbours -
-                   w->options.max_num_batched_tokens * row_bytes(w);
-    if (w->options.kv_cache_memory_bytes > 0 && w->options.kv_cache_memory_bytes < room)
-        room = w->options.kv_cache_memory_bytes;
-    const int64_t fit = page_bytes > 0 ? room / page_bytes : INT32_MAX;
-    return choir_comm_min(w->comm, room > 0 ? fit : 0);
-}
-
-/* Collective. Limits that are the same everywhere. */
 static choir_status set_limits(choir_worker *w)
 {
-    const choir_hparams *h = choir_model_hparams(w->model);
-    const choir_worker_options *o = &w->options;
-    int64_t length = o->max_model_len > 0 ? o->max_model_len : h->context_length;
-    if (length > INT32_MAX / 2)
-        length = INT32_MAX / 2;
-    w->limits = (choir_step_limits){.max_num_seqs = (int32_t)o->max_num_seqs,
-                                    .max_num_batched_tokens = (int32_t)o->max_num_batched_tokens,
-                                    .page_positions = CHOIR_PAGE_POSITIONS,
-                                    .vocab_size = (int32_t)h->vocab_size};
-    /* A message counts its bytes in an int, and holds the activations of a whole step. */
-    const int64_t most_rows = INT32_MAX / (h->width * (int64_t)sizeof(float));
-    if (o->max_num_batched_tokens > most_rows)
-        return choir_fail(CHOIR_EUSAGE,
-                          "--max-num-batched-tokens %lld: a step of this model has at most %lld",
-                          (long long)o->max_num_batched_tokens, (long long)most_rows);
-    const int64_t fit = pages_that_fit(w);
-    const int64_t fit_positions = fit * CHOIR_PAGE_POSITIONS;
-    if (length > fit_positions && o->max_model_len > 0)
-        return choir_fail(CHOIR_ENOMEM,
-                          "--max-model-len %lld: memory is left for keys and values of %lld "
-                          "positions only; use more ranks, a shorter length or a lower "
-                          "--max-num-batched-tokens",
-                          (long long)length, (long long)fit_positions);
-    if (length > fit_positions)
-        length = fit_positions;
-    if (length < 1)
-        return choir_fail(CHOIR_ENOMEM,
-                          "no memory is left for keys and values: use more ranks or a lower "
-                          "--max-num-batched-tokens (now %lld)",
-                          (long long)o->max_num_batched_tokens);
-    const int64_t wanted = choir_ceil_div(length, CHOIR_PAGE_POSITIONS) * o->max_num_seqs;
-    w->limits.max_model_len = (int32_t)length;
-    w->limits.n_pages = (int32_t)(wanted < fit ? wanted : fit);
-    return choir_step_limits_check(&w->limits);
+    const choir_limits_parts parts = limits_parts(w);
+    return choir_limits_set(&parts, &w->limits);
 }
 
 static choir_status create_forward(choir_worker *w)
 {
-    const choir_kv_shape shape = kv_shape(w);
+    const choir_limits_parts limits = limits_parts(w);
+    const choir_kv_shape shape = choir_limits_kv_shape(&limits, &w->limits);
     choir_status status = choir_kv_create(&shape, &w->kv);
     if (status != CHOIR_OK)
         return status;
@@ -268,7 +187,7 @@ static choir_status allocate_buffers(choir_worker *w)
     const size_t rows = (size_t)w->limits.max_num_batched_tokens;
     const size_t width = (size_t)choir_model_hparams(w->model)->width;
     choir_status status = choir_alloc(rows, sizeof *w->wanted, (void **)&w->wanted);
-    for (int i = 0; status == CHOIR_OK && i < ACTIVATION_BUFFERS; i++)
+    for (int i = 0; status == CHOIR_OK && i < CHOIR_ACTIVATION_BUFFERS; i++)
         status = choir_alloc_aligned(rows * width, sizeof(float), (void **)&w->x[i]);
     if (status == CHOIR_OK && w->slice->is_last_stage)
         status =
@@ -286,11 +205,12 @@ choir_status choir_worker_create(const choir_comm *comm, const choir_worker_opti
                                  choir_worker **result)
 {
     choir_worker *w = NULL;
-    choir_status status = choir_comm_agree(comm, choir_alloc(1, sizeof *w, (void **)&w));
+    choir_status status = choir_comm_agree(comm, choir_alloc_aligned(1, sizeof *w, (void **)&w));
     if (status != CHOIR_OK)
         goto done;
     w->comm = comm;
     w->options = *options;
+    choir_barrier_init(&w->barrier, options->n_threads);
     status = choir_comm_agree(comm, open_model(w));
     if (status == CHOIR_OK)
         status = choir_agreement_check(comm, w->model, options); /* T15 */
@@ -337,7 +257,7 @@ void choir_worker_destroy(choir_worker **worker)
     if (!w)
         return;
     destroy_lead(w);
-    for (int i = 0; i < ACTIVATION_BUFFERS; i++) {
+    for (int i = 0; i < CHOIR_ACTIVATION_BUFFERS; i++) {
         assert(!w->x_sends[i].is_active);
         free(w->x[i]);
     }
@@ -346,6 +266,7 @@ void choir_worker_destroy(choir_worker **worker)
     free(w->record);
     choir_forward_destroy(&w->forward);
     choir_kv_destroy(&w->kv);
+    free(w->clocks);
     free(w->cosines);
     free(w->sines);
     choir_weights_destroy(&w->weights);
@@ -406,33 +327,64 @@ void choir_worker_describe(choir_worker *worker, choir_rank_report *reports)
     choir_comm_allgather(worker->comm, &mine, sizeof mine, reports);
 }
 
-/* Logits and record of one tile of wanted rows into worker->record; returns its words. */
-static size_t compute_tile(choir_worker *w, const float *x, const choir_wanted *wanted, int n)
+/* Rows of the tile that begins at wanted row `first`. */
+static int tile_rows(int first, int n_wanted)
 {
+    return n_wanted - first < CHOIR_LOGITS_ROWS ? n_wanted - first : CHOIR_LOGITS_ROWS;
+}
+
+/* Called by all threads of the team: logits and record of one tile of wanted rows. */
+static void compute_tile(choir_worker *w, const float *x, int first, int n_wanted,
+                         const choir_team *team)
+{
+    const choir_wanted *wanted = w->wanted + first;
+    const int n = tile_rows(first, n_wanted);
     int32_t rows[CHOIR_LOGITS_ROWS];
     for (int i = 0; i < n; i++)
         rows[i] = wanted[i].row;
-    choir_forward_logits(w->forward, x, rows, n, w->logits);
-    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits,
-                       w->options.n_threads);
-    return choir_record_words(w->slice, wanted, n);
+    choir_forward_logits(w->forward, x, rows, n, w->logits, team);
+    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits, team);
+}
+
+/* This thread in a parallel region of the rank. */
+static choir_team team_here(choir_worker *w)
+{
+    choir_team team = choir_team_here(&w->barrier);
+    team.clock = w->clocks ? &w->clocks[team.thread] : NULL;
+    choir_phase_end(team.clock, CHOIR_PHASE_OUTSIDE);
+    return team;
+}
+
+/* The first tile was computed with the layers. */
+static void compute_later_tile(choir_worker *w, const float *x, int first, int n_wanted)
+{
+    if (first == 0)
+        return;
+#pragma omp parallel num_threads(w->options.n_threads)
+    {
+        const choir_team team = team_here(w);
+        compute_tile(w, x, first, n_wanted, &team);
+    }
 }
 
 /* The last stage's end of a step. The lead, if it is here, keeps its own part for later. */
 static void send_results(choir_worker *w, const float *x, int n_wanted)
 {
     for (int first = 0; first < n_wanted; first += CHOIR_LOGITS_ROWS) {
-        const int rest = n_wanted - first;
-        const int n = rest < CHOIR_LOGITS_ROWS ? rest : CHOIR_LOGITS_ROWS;
-        const size_t words = compute_tile(w, x, w->wanted + first, n);
+        const size_t words =
+            choir_record_words(w->slice, w->wanted + first, tile_rows(first, n_wanted));
+        compute_later_tile(w, x, first, n_wanted);
         choir_comm_send(w->comm, w->record, words * sizeof *w->record, 0, CHOIR_COMM_RESULTS);
     }
 }
 
-/* This rank's layers of a step; the x that they leave. */
+/*
+ * This rank's layers of a step, the x that they leave, and on the last stage the first tile of
+ * wanted rows: all in one parallel region, since starting one takes as long as several barriers.
+ */
 static choir_status compute(choir_worker *w, const choir_step *step, const float **result)
 {
-    const int buffer = (int)(w->n_computed++ % ACTIVATION_BUFFERS);
+    const int buffer = (int)(w->n_computed++ % CHOIR_ACTIVATION_BUFFERS);
     const int n_shards = w->layout->n_shards, rank = w->slice->rank;
     const size_t bytes =
         (size_t)step->n_rows * (size_t)choir_model_hparams(w->model)->width * sizeof(float);
@@ -445,7 +397,14 @@ static choir_status compute(choir_worker *w, const choir_step *step, const float
     } else {
         choir_comm_receive(w->comm, x, bytes, rank - n_shards, CHOIR_COMM_ACTIVATIONS);
     }
-    choir_forward_layers(w->forward, step, x);
+    choir_forward_begin(w->forward, step);
+#pragma omp parallel num_threads(w->options.n_threads)
+    {
+        const choir_team team = team_here(w);
+        choir_forward_layers(w->forward, x, &team);
+        if (w->slice->is_last_stage && step->n_wanted > 0)
+            compute_tile(w, x, 0, step->n_wanted, &team);
+    }
     if (!w->slice->is_last_stage)
         choir_comm_send_begin(w->comm, x, bytes, rank + n_shards, CHOIR_COMM_ACTIVATIONS,
                               &w->x_sends[buffer]);
@@ -475,7 +434,7 @@ static pending_step *pending_at(const choir_worker *w, uint64_t index)
  */
 static void flush_sends(choir_worker *w)
 {
-    for (int i = 0; i < ACTIVATION_BUFFERS; i++)
+    for (int i = 0; i < CHOIR_ACTIVATION_BUFFERS; i++)
         choir_comm_wait(&w->x_sends[i]);
     for (int i = 0; w->pending && i < w->layout->n_stages; i++)
         (void)pending_at(w, (uint64_t)i);
@@ -486,11 +445,10 @@ static void gather_results(choir_worker *w, int n_wanted, const float *x)
 {
     const int first_rank = w->layout->n_ranks - w->layout->n_shards;
     for (int first = 0; first < n_wanted; first += CHOIR_LOGITS_ROWS) {
-        const int rest = n_wanted - first;
-        const int n = rest < CHOIR_LOGITS_ROWS ? rest : CHOIR_LOGITS_ROWS;
+        const int n = tile_rows(first, n_wanted);
         const uint32_t *records[CHOIR_MAX_RANKS];
         if (w->slice->is_last_stage)
-            compute_tile(w, x, w->wanted + first, n);
+            compute_later_tile(w, x, first, n_wanted);
         for (int s = 0; s < w->layout->n_shards; s++) {
             const bool is_mine = first_rank + s == w->slice->rank;
             records[s] = is_mine ? w->record : w->records[s];
@@ -524,12 +482,12 @@ choir_status choir_worker_step(choir_worker *worker, const void *message, size_t
         return status;
     broadcast_step(w, pending, bytes);
     w->n_begun++;
-    status = compute(w, &pending->step, &x);
-    if (status == CHOIR_OK && w->slice->is_last_stage) {
+    if (w->slice->is_last_stage)
         status = prepare_results(w, &pending->step);
-        if (status == CHOIR_OK)
-            gather_results(w, pending->step.n_wanted, x);
-    }
+    if (status == CHOIR_OK)
+        status = compute(w, &pending->step, &x);
+    if (status == CHOIR_OK && w->slice->is_last_stage)
+        gather_results(w, pending->step.n_wanted, x);
     return status;
 }
 
@@ -591,6 +549,42 @@ choir_status choir_worker_follow(choir_worker *worker)
     }
     flush_sends(w);
     free(message);
+    return status;
+}
+
+uint32_t choir_worker_barriers(const choir_worker *worker)
+{
+    return choir_barrier_passes(&worker->barrier);
+}
+
+choir_status choir_worker_start_clocks(choir_worker *worker)
+{
+    choir_status status = CHOIR_OK;
+    if (!worker->clocks)
+        status = choir_alloc_aligned((size_t)worker->options.n_threads, sizeof *worker->clocks,
+                                     (void **)&worker->clocks);
+    for (int t = 0; status == CHOIR_OK && t < worker->options.n_threads; t++)
+        choir_phase_restart(&worker->clocks[t]);
+    return status;
+}
+
+choir_status choir_worker_gather_clocks(const choir_worker *worker, int *n_threads,
+                                        choir_phase_clock **clocks)
+{
+    const int n_mine = worker->options.n_threads;
+    choir_phase_clock *mine = NULL;
+    *n_threads = (int)-choir_comm_min(worker->comm, -n_mine);
+    const size_t n = (size_t)*n_threads;
+    choir_status status = choir_alloc_aligned(n, sizeof *mine, (void **)&mine);
+    if (status == CHOIR_OK)
+        status = choir_alloc_aligned(n * (size_t)worker->layout->n_ranks, sizeof **clocks,
+                                     (void **)clocks);
+    status = choir_comm_agree(worker->comm, status);
+    if (status == CHOIR_OK) {
+        memcpy(mine, worker->clocks, (size_t)n_mine * sizeof *mine);
+        choir_comm_allgather(worker->comm, mine, n * sizeof *mine, *clocks);
+    }
+    free(mine);
     return status;
 }
 

@@ -21,6 +21,7 @@
 #include "proto/step.h"
 #include "worker/comm.h"
 #include "worker/forward.h"
+#include "worker/phases.h"
 
 typedef struct choir_worker_options {
     const char *model_path;
@@ -76,6 +77,23 @@ choir_status choir_worker_stop(choir_worker *worker) CHOIR_MUST_CHECK;
 
 /* All but the lead: computes steps until the lead stops it. Sleeps while there are none. */
 choir_status choir_worker_follow(choir_worker *worker) CHOIR_MUST_CHECK;
+
+/*
+ * Local. Barriers that this rank's threads have passed in steps so far; to be read between steps.
+ */
+uint32_t choir_worker_barriers(const choir_worker *worker);
+
+/*
+ * Local. From now on the threads' time is kept by operation; again: from zero. Costs some
+ * microseconds a step.
+ */
+choir_status choir_worker_start_clocks(choir_worker *worker) CHOIR_MUST_CHECK;
+/*
+ * Collective, after all ranks have started them: *clocks [ranks][*n_threads], which the caller
+ * frees; zero for threads that a rank has not.
+ */
+choir_status choir_worker_gather_clocks(const choir_worker *worker, int *n_threads,
+                                        choir_phase_clock **clocks) CHOIR_MUST_CHECK;
 
 /* See choir_forward_set_trace(). */
 void choir_worker_set_trace(choir_worker *worker, choir_forward_trace trace, void *context);

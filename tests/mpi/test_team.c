@@ -79,11 +79,49 @@ static void nobody_passes_a_barrier_alone(void **state)
     assert_int_equal(n_wrong, 0);
 }
 
+/*
+ * What thread 0 does inside a barrier happens after all others have arrived and before any of them
+ * goes on. Late threads on both sides, so that each has to sleep.
+ */
+static void one_works_while_the_others_wait(void **state)
+{
+    (void)state;
+    enum { THREADS = 4, ROUNDS = 2000 };
+    choir_barrier barrier;
+    static int counts[THREADS];
+    static int sum;
+    int n_wrong = 0;
+    choir_barrier_init(&barrier, THREADS);
+#pragma omp parallel num_threads(THREADS) reduction(+ : n_wrong)
+    {
+        const choir_team team = choir_team_here(&barrier);
+        for (int round = 1; round <= ROUNDS; round++) {
+            if (round % 250 == 0 && team.thread == round / 250 % THREADS)
+                choir_clock_sleep_us(2000);
+            counts[team.thread] = round;
+            if (team.thread == 0) {
+                choir_barrier_gather(&barrier);
+                sum = 0;
+                for (int i = 0; i < THREADS; i++)
+                    sum += counts[i];
+                choir_barrier_release(&barrier);
+            } else {
+                choir_barrier_wait(&barrier);
+            }
+            n_wrong += sum != THREADS * round;
+            choir_barrier_wait(&barrier);
+        }
+    }
+    assert_int_equal(n_wrong, 0);
+    assert_int_equal(choir_barrier_passes(&barrier), 2 * ROUNDS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_cover_everything_once),
         cmocka_unit_test(nobody_passes_a_barrier_alone),
+        cmocka_unit_test(one_works_while_the_others_wait),
         cmocka_unit_test(threads_that_round_otherwise_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
