@@ -29,8 +29,8 @@ static const choir_flag engine_flags[] = {
      CHOIR_FLAG_REALS, AT(layer_split), 0, 1e9, NULL},
     {"--threads -t", "T", "threads of a rank (default: the machine's cores / its ranks)",
      CHOIR_FLAG_INTEGER, AT(threads), 1, 1024, NULL},
-    {"--level", "L", "kernels: ref, avx2 or avx512 (default: the best that the CPU has)",
-     CHOIR_FLAG_STRING, AT(level), 0, 0, "ref avx2 avx512"},
+    {"--level", "L", "kernels: ref, avx2, avx512 or neon (default: the best that the CPU has)",
+     CHOIR_FLAG_STRING, AT(level), 0, 0, "ref avx2 avx512 neon"},
     {"--activations", "A",
      "between layers: q8, fastest; mixed, closer to exact; q15, as good as exact; or f32, slow, "
      "for comparisons (default q8)",

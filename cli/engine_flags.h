@@ -22,7 +22,7 @@ typedef struct choir_engine_options {
     choir_flag_reals tensor_split; /* one weight a shard; none: equal */
     choir_flag_reals layer_split;  /* one weight a stage; none: equal */
     int64_t threads;               /* of a rank; 0: cores / ranks on the machine, at least 1 */
-    const char *level;             /* ref, avx2 or avx512; NULL: the best that the CPU has */
+    const char *level;             /* ref, avx2, avx512 or neon; NULL: the CPU's best */
     const char *activations;       /* q8, mixed, q15 or f32 */
     const char *cache_type_k;      /* f16, f32 or q8_0 */
     const char *cache_type_v;

@@ -9,9 +9,10 @@
 #include <pthread.h>
 #include <strings.h>
 
-static const char *const names[CHOIR_LEVEL_COUNT] = {"ref", "avx2", "avx512"};
+static const char *const names[CHOIR_LEVEL_COUNT] = {"ref", "avx2", "avx512", "neon"};
 
 static choir_kernels tables[CHOIR_LEVEL_COUNT];
+static bool has_level[CHOIR_LEVEL_COUNT];
 static choir_level best;
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
@@ -21,6 +22,16 @@ static void fill_ref(choir_kernels *kernels)
     choir_rows_fill_ref(kernels);
     choir_attention_fill_ref(kernels);
     choir_linear_fill_ref(kernels);
+}
+
+/* The table of a level that this CPU has, filled with that of the best one so far. */
+static choir_kernels *begin_level(choir_level level)
+{
+    tables[level] = tables[best];
+    tables[level].level = level;
+    has_level[level] = true;
+    best = level;
+    return &tables[level];
 }
 
 #if defined(__x86_64__)
@@ -44,18 +55,27 @@ static bool has_avx512(void)
 static void fill_higher(void)
 {
     if (has_avx2()) {
-        best = CHOIR_LEVEL_AVX2;
-        tables[best] = tables[CHOIR_LEVEL_REF];
-        choir_rows_fill_avx2(&tables[best]);
-        choir_attention_fill_avx2(&tables[best]);
-        choir_linear_fill_avx2(&tables[best]);
+        choir_kernels *kernels = begin_level(CHOIR_LEVEL_AVX2);
+        choir_rows_fill_avx2(kernels);
+        choir_attention_fill_avx2(kernels);
+        choir_linear_fill_avx2(kernels);
     }
     if (has_avx512()) {
-        best = CHOIR_LEVEL_AVX512;
-        tables[best] = tables[CHOIR_LEVEL_AVX2];
-        choir_rows_fill_avx512(&tables[best]);
-        choir_attention_fill_avx512(&tables[best]);
-        choir_linear_fill_avx512(&tables[best]);
+        choir_kernels *kernels = begin_level(CHOIR_LEVEL_AVX512);
+        choir_rows_fill_avx512(kernels);
+        choir_attention_fill_avx512(kernels);
+        choir_linear_fill_avx512(kernels);
+    }
+}
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+static void fill_higher(void)
+{
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
+        choir_kernels *kernels = begin_level(CHOIR_LEVEL_NEON);
+        choir_rows_fill_neon(kernels);
+        choir_attention_fill_neon(kernels);
     }
 }
 #else
@@ -66,17 +86,15 @@ static void fill_higher(void)
 
 static void fill_tables(void)
 {
-    fill_ref(&tables[CHOIR_LEVEL_REF]);
+    fill_ref(begin_level(CHOIR_LEVEL_REF));
     fill_higher();
-    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++)
-        tables[level].level = (choir_level)level;
 }
 
 choir_status choir_kernels_get(choir_level level, const choir_kernels **result)
 {
     *result = NULL;
     choir_level highest = choir_level_best();
-    if (level > highest)
+    if (!has_level[level])
         return choir_fail(CHOIR_EUNSUPPORTED, "this CPU has no level %s, its highest is %s",
                           choir_level_name(level), choir_level_name(highest));
     *result = &tables[level];
@@ -101,5 +119,5 @@ choir_status choir_level_parse(const char *name, choir_level *level)
             *level = (choir_level)i;
             return CHOIR_OK;
         }
-    return choir_fail(CHOIR_EUSAGE, "unknown level \"%.32s\": ref, avx2 or avx512", name);
+    return choir_fail(CHOIR_EUSAGE, "unknown level \"%.32s\": ref, avx2, avx512 or neon", name);
 }

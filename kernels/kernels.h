@@ -17,6 +17,7 @@ typedef enum choir_level {
     CHOIR_LEVEL_REF,
     CHOIR_LEVEL_AVX2,   /* AVX2, FMA, F16C */
     CHOIR_LEVEL_AVX512, /* F, BW, VL, DQ, VNNI, and all of AVX2's */
+    CHOIR_LEVEL_NEON,   /* AArch64 with the dot product of int8 */
     CHOIR_LEVEL_COUNT,
 } choir_level;
 

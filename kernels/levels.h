@@ -10,9 +10,11 @@
 void choir_rows_fill_ref(choir_kernels *kernels);
 void choir_rows_fill_avx2(choir_kernels *kernels);
 void choir_rows_fill_avx512(choir_kernels *kernels);
+void choir_rows_fill_neon(choir_kernels *kernels);
 void choir_attention_fill_ref(choir_kernels *kernels);
 void choir_attention_fill_avx2(choir_kernels *kernels);
 void choir_attention_fill_avx512(choir_kernels *kernels);
+void choir_attention_fill_neon(choir_kernels *kernels);
 void choir_linear_fill_ref(choir_kernels *kernels);
 void choir_linear_fill_avx2(choir_kernels *kernels);
 void choir_linear_fill_avx512(choir_kernels *kernels);

@@ -8,13 +8,14 @@ flags=(-std=c11 -D_GNU_SOURCE -DCHOIR_VERSION='"0"' -Wall -Wextra -Wshadow -Wmis
     -Wstrict-prototypes -Wvla -Werror -fsyntax-only -I. -I"$build/generated")
 faults=0
 while read -r header; do
-    level=()
+    level=() compiler=gcc
     case $header in
+    *neon*) level=(-march=armv8.2-a+dotprod) compiler=aarch64-linux-gnu-gcc ;;
     *avx512*) level=(-march=x86-64-v4 -mavx512vnni) ;;
     *avx2*) level=(-march=x86-64-v3) ;;
     esac
     printf '#include "%s"\n#include "%s"\n' "$header" "$header" |
-        gcc "${flags[@]}" "${level[@]}" -x c - || faults=$((faults + 1))
+        "$compiler" "${flags[@]}" "${level[@]}" -x c - || faults=$((faults + 1))
 done < <(find common kernels model proto coordinator worker client compress cli -name '*.h' 2>/dev/null | sort)
 ((faults == 0)) || { echo "check_headers: $faults headers do not compile alone" && exit 1; }
 echo "check_headers: ok"

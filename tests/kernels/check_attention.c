@@ -193,9 +193,10 @@ static void check_scene(const scene *s)
             if (fabs((double)want[h * s->S + i] - near[i]) > 1e-5)
                 fail_msg("%g is far from %g", (double)want[h * s->S + i], near[i]);
     }
-    for (int level = 0; level <= (int)choir_level_best(); level++) {
-        const choir_kernels *kernels;
-        assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_find(level);
+        if (kernels == NULL)
+            continue;
         check_buffer out = check_buffer_make(n);
         run(kernels, s, out.data);
         check_same_bits(out.data, want, n, choir_level_name((choir_level)level));
@@ -240,9 +241,10 @@ static void check_merge(void **state)
 {
     (void)state;
     enum { S = 37 };
-    for (int level = 0; level <= (int)choir_level_best(); level++) {
-        const choir_kernels *kernels;
-        assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_find(level);
+        if (kernels == NULL)
+            continue;
         uint64_t seed = 4;
         for (int i = 0; i < 200; i++) {
             float a_o[S], b_o[S], want[S];
@@ -316,9 +318,10 @@ static void check_not_finite(void **state)
     float *keys = aligned_alloc(64, 3 * sizeof(float) * PAGE * S);
     float *values = aligned_alloc(64, 3 * sizeof(float) * PAGE * S);
     assert_true(keys && values);
-    for (int level = 0; level <= (int)choir_level_best(); level++) {
-        const choir_kernels *kernels;
-        assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+    for (int level = 0; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_find(level);
+        if (kernels == NULL)
+            continue;
         for (int bad = 0; bad < 3; bad++)
             for (int is_nan = 0; is_nan < 2; is_nan++) {
                 float q[S], o[S], out[S], other_o[S];
@@ -388,5 +391,5 @@ int main(void)
         cmocka_unit_test(check_spans), cmocka_unit_test(check_merge),
         cmocka_unit_test(check_exp),   cmocka_unit_test(check_not_finite),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, check_reached, NULL);
 }

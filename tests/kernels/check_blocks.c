@@ -71,5 +71,5 @@ int main(void)
         cmocka_unit_test(check_golden),
         cmocka_unit_test(check_f32_copies),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, check_reached, NULL);
 }

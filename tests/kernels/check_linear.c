@@ -451,9 +451,10 @@ static void check_narrow_panels(void **state)
                              &seed);
         choir_leaves leaves = leaves_make(1, 128, 4);
         compare_with_naive(&s, &leaves);
-        for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
-            const choir_kernels *kernels;
-            assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+        for (int level = CHOIR_LEVEL_AVX2; level < CHOIR_LEVEL_COUNT; level++) {
+            const choir_kernels *kernels = check_find(level);
+            if (kernels == NULL)
+                continue;
             compare_with_ref(kernels, &s, &leaves);
         }
         slice_free(&s);
@@ -497,12 +498,14 @@ static void check_variants(void **state)
 {
     (void)state;
     static const choir_type fast[] = {CHOIR_Q4_0, CHOIR_Q4_1, CHOIR_Q8_0};
-    for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
-        const choir_kernels *kernels, *below;
-        assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
-        assert_int_equal(choir_kernels_get((choir_level)(level - 1), &below), CHOIR_OK);
+    const choir_kernels *below = check_ref();
+    for (int level = CHOIR_LEVEL_AVX2; level < CHOIR_LEVEL_COUNT; level++) {
+        const choir_kernels *kernels = check_find(level);
+        if (kernels == NULL)
+            continue;
         for (int i = 0; i < 3; i++)
             assert_true(kernels->linear[fast[i]] != below->linear[fast[i]]);
+        below = kernels;
     }
 }
 
@@ -552,9 +555,10 @@ static void check_many_leaves(void **state)
             &seed);
         choir_leaves leaves = leaves_make(0, n, 1);
         compare_with_naive(&s, &leaves);
-        for (int level = CHOIR_LEVEL_AVX2; level <= (int)choir_level_best(); level++) {
-            const choir_kernels *kernels;
-            assert_int_equal(choir_kernels_get((choir_level)level, &kernels), CHOIR_OK);
+        for (int level = CHOIR_LEVEL_AVX2; level < CHOIR_LEVEL_COUNT; level++) {
+            const choir_kernels *kernels = check_find(level);
+            if (kernels == NULL)
+                continue;
             compare_with_ref(kernels, &s, &leaves);
         }
         slice_free(&s);
@@ -589,5 +593,5 @@ int main(void)
         cmocka_unit_test(check_packed_to_f32), cmocka_unit_test(check_levels),
         cmocka_unit_test(check_variants),      cmocka_unit_test(check_narrow_panels),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, check_reached, NULL);
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* exp, log, halves and the merge of log-sum-exp: against libm in long double and definitions. */
+/* exp, log, halves and the merge of log-sum-exp: against libm in double, and definitions. */
 #include "tests/kernels/check.h"
 
 /* The distance of a result from the exact value, in units of the float's last place there. */
-static double ulps(float got, long double exact)
+static double ulps(float got, double exact)
 {
     int exponent;
-    frexpl(exact, &exponent);
+    frexp(exact, &exponent);
     exponent = exponent < -125 ? -125 : exponent; /* subnormal: the unit is 2^-149 */
-    return (double)(fabsl((long double)got - exact) / ldexpl(1, exponent - 24));
+    return fabs((double)got - exact) / ldexp(1, exponent - 24);
 }
 
 static float of_bits(uint32_t bits)
@@ -27,7 +27,7 @@ static void check_exp_error(void **state)
         float x = of_bits((uint32_t)bits);
         if (!(x <= 0x1.62e42ep6f && x >= -0x1.9fe368p6f))
             continue;
-        double error = ulps(choir_expf(x), expl((long double)x));
+        double error = ulps(choir_expf(x), exp((double)x));
         worst = error > worst ? error : worst;
     }
     printf("exp: %.4f ulp\n", worst);
@@ -40,7 +40,7 @@ static void check_log_error(void **state)
     (void)state;
     double worst = 0;
     for (uint32_t bits = 1; bits < 0x7f800000;) {
-        double error = ulps(choir_logf(of_bits(bits)), logl((long double)of_bits(bits)));
+        double error = ulps(choir_logf(of_bits(bits)), log((double)of_bits(bits)));
         worst = error > worst ? error : worst;
         bits += bits > 0x3f000000 && bits < 0x40000000 ? 23 : 1009;
     }
@@ -148,5 +148,5 @@ int main(void)
         cmocka_unit_test(check_every_half), cmocka_unit_test(check_half_rounding),
         cmocka_unit_test(check_lse),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, check_reached, NULL);
 }

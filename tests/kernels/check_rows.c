@@ -336,5 +336,5 @@ int main(void)
         cmocka_unit_test(check_swiglu),   cmocka_unit_test(check_add),
         cmocka_unit_test(check_rotary),   cmocka_unit_test(check_lse_chunk),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, check_reached, NULL);
 }
