@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every test_<stem>.c of tests/unit and check_<stem>.c of tests/kernels is one cmocka program; it runs
 # with the source folder as its working directory and finds the build in $CHOIR_BUILD.
-add_custom_target(test-programs DEPENDS choir_python)
+add_custom_target(test-programs)
 function(choir_test_programs folder pattern)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/${pattern}_*.c)
     foreach(source ${sources})
@@ -15,6 +15,30 @@ function(choir_test_programs folder pattern)
             ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
     endforeach()
 endfunction()
+
+# The same kernel checks with level avx512 emulated, on a CPU that has it too.
+function(choir_emulated_checks)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/kernels/check_*.c)
+    foreach(source ${sources})
+        get_filename_component(check ${source} NAME_WE)
+        add_executable(emulated_${check} ${source} $<TARGET_OBJECTS:choir_kernels_emulated>)
+        add_dependencies(test-programs emulated_${check})
+        target_link_libraries(emulated_${check} choir_kernels choir_common PkgConfig::CMOCKA)
+        set_target_properties(emulated_${check} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+        add_test(NAME kernels/emulated_${check} COMMAND emulated_${check} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+        set_tests_properties(kernels/emulated_${check} PROPERTIES TIMEOUT 300 LABELS kernels
+            ENVIRONMENT "CHOIR_CHECK_LEVEL=avx512")
+    endforeach()
+endfunction()
+
+choir_test_programs(kernels check choir_kernels choir_common)
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64)
+    add_subdirectory(${CMAKE_SOURCE_DIR}/tests/kernels/emulated)
+    choir_emulated_checks()
+endif()
+if(CHOIR_KERNELS_ONLY)
+    return()
+endif()
 
 # Script tests: tests/<folder>/test_*.{sh,py}, each one ctest test of its own. Threads of ranks that
 # wait sleep: beside other tests, spinning made them 10 to 30 times slower.
@@ -41,8 +65,8 @@ set_tests_properties(check/check_clang check/check_sanitized PROPERTIES TIMEOUT 
     LABELS "check;build")
 
 include(tests/fixtures/fixtures.cmake)
+add_dependencies(test-programs choir_python)
 choir_test_programs(unit test choir_fixtures choir_cli choir_coordinator choir_client choir_proto choir_model choir_kernels choir_common)
-choir_test_programs(kernels check choir_kernels choir_common)
 choir_test_scripts(e2e 600)
 include(tests/fuzz/fuzz.cmake OPTIONAL)
 include(tests/mpi/mpi.cmake OPTIONAL)
