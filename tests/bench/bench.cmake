@@ -2,9 +2,7 @@
 # build/bench/kernels; tests/bench/peers is a script. That they run and what they make of samples is
 # tested; their figures are for people.
 file(GLOB bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*.c)
-if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    list(FILTER bench_sources EXCLUDE REGEX "_avx(2|512)\\.c$")
-endif()
+list(FILTER bench_sources EXCLUDE REGEX "${CHOIR_FOREIGN_LEVELS}")
 choir_level_flags(${bench_sources})
 add_executable(bench_kernels ${bench_sources})
 target_link_libraries(bench_kernels choir_cli choir_fixtures choir_model choir_kernels choir_common

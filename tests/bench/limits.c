@@ -20,6 +20,8 @@ static const choir_peak_loops *const loops[CHOIR_LEVEL_COUNT] = {
 #if defined(__x86_64__)
     [CHOIR_LEVEL_AVX2] = &choir_peak_avx2,
     [CHOIR_LEVEL_AVX512] = &choir_peak_avx512,
+#elif defined(__aarch64__)
+    [CHOIR_LEVEL_NEON] = &choir_peak_neon,
 #endif
 };
 

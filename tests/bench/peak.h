@@ -27,6 +27,6 @@ typedef struct choir_peak_loops {
     choir_peak_loop loops[CHOIR_PEAK_COUNT];
 } choir_peak_loops;
 
-extern const choir_peak_loops choir_peak_ref, choir_peak_avx2, choir_peak_avx512;
+extern const choir_peak_loops choir_peak_ref, choir_peak_avx2, choir_peak_avx512, choir_peak_neon;
 
 #endif
