@@ -81,8 +81,8 @@ def make_tiny(folder, weight_type):
     return path
 
 
-def walk(runs, timeout_s):
-    """Runs mpi_layouts over runs (model, layout, threads, level, activations, cache k, cache v,
+def walk(runs, timeout_s, program="mpi_layouts"):
+    """Runs mpi_layouts, or another build of it, over runs (model, layout, threads, level, activations, cache k, cache v,
     passes); returns what it said of each."""
     n_ranks = max(run[1][0] for run in runs)
     with tempfile.NamedTemporaryFile("w", suffix=".list") as listing:
@@ -92,11 +92,11 @@ def walk(runs, timeout_s):
         listing.flush()
         command, environment = mpirun(n_ranks)
         done = subprocess.run(
-            command + [BUILD / "tests/mpi_layouts", listing.name], env=environment,
+            command + [BUILD / "tests" / program, listing.name], env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout_s)
     results = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     if done.returncode != 0 or len(results) != len(runs):
-        raise SystemExit(f"mpi_layouts ended with {done.returncode} after {len(results)} of "
+        raise SystemExit(f"{program} ended with {done.returncode} after {len(results)} of "
                          f"{len(runs)} runs:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return [results[str(i)] for i in range(len(runs))]
 
