@@ -55,6 +55,7 @@ static choir_status pack_ranks(const choir_engine_report *report, Choir__Engine_
         to->n_heads = from->n_heads;
         to->read_bandwidth = from->read_bandwidth;
         to->memory_free = from->memory_free;
+        to->huge_bytes = from->huge_bytes;
         to->level = from->level;
     }
     return status;

@@ -157,18 +157,20 @@ double choir_report_read_seconds(const choir_engine_report *report)
 
 static void print_memory(FILE *file, const choir_engine_report *report)
 {
-    uint64_t weights = 0, kv = 0;
-    char texts[2][CHOIR_NUMBER_BYTES];
+    uint64_t weights = 0, kv = 0, huge = 0;
+    char texts[3][CHOIR_NUMBER_BYTES];
     for (size_t i = 0; i < report->n_ranks; i++) {
         weights += report->ranks[i].weights_bytes;
         kv += report->ranks[i].kv_bytes;
+        huge += report->ranks[i].huge_bytes;
     }
     fprintf(file,
-            "memory    %s of weights, %s for keys (%s) and values (%s); %u sequences of up to "
+            "memory    %s of weights (%s in huge pages), %s for keys (%s) and values (%s); %u "
+            "sequences of up to "
             "%u positions\n",
-            choir_number_bytes(weights, texts[0]), choir_number_bytes(kv, texts[1]),
-            report->cache_type_k, report->cache_type_v, (unsigned)report->max_num_seqs,
-            (unsigned)report->max_model_len);
+            choir_number_bytes(weights, texts[0]), choir_number_bytes(huge, texts[2]),
+            choir_number_bytes(kv, texts[1]), report->cache_type_k, report->cache_type_v,
+            (unsigned)report->max_num_seqs, (unsigned)report->max_model_len);
 }
 
 static void print_speed(FILE *file, const choir_engine_report *report)

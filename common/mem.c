@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 bool choir_size_add(size_t a, size_t b, size_t *result)
 {
@@ -96,11 +97,36 @@ choir_status choir_copy_string(const char *text, size_t length, char **result)
     return status;
 }
 
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
+static void *map(size_t bytes)
+{
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
+}
+
+/* Maps more than is needed and gives back what stands before and behind an aligned region. */
+static void *map_huge(size_t bytes)
+{
+    size_t pages_bytes, all_bytes;
+    if (!choir_size_round_up(bytes, (size_t)sysconf(_SC_PAGESIZE), &pages_bytes) ||
+        !choir_size_add(pages_bytes, HUGE_PAGE_BYTES, &all_bytes))
+        return MAP_FAILED;
+    char *all = map(all_bytes);
+    if (all == MAP_FAILED)
+        return MAP_FAILED;
+    const size_t before = (HUGE_PAGE_BYTES - (uintptr_t)all % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
+    if (before > 0)
+        munmap(all, before);
+    munmap(all + before + pages_bytes, HUGE_PAGE_BYTES - before);
+    (void)madvise(all + before, pages_bytes, MADV_HUGEPAGE); /* a wish */
+    return all + before;
+}
+
 choir_status choir_pages_map(size_t bytes, void **result)
 {
     *result = NULL;
-    void *region = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *region = bytes < HUGE_PAGE_BYTES ? map(bytes) : map_huge(bytes);
     if (region == MAP_FAILED)
         return choir_fail(CHOIR_ENOMEM, "out of memory: cannot map %zu bytes", bytes);
     *result = region;

@@ -250,6 +250,23 @@ void choir_model_destroy(choir_model **model)
     *model = NULL;
 }
 
+void choir_model_release(const choir_model *model, const uint8_t *bytes, size_t n_bytes)
+{
+    /*
+     * Linux maps a page with its neighbours: those in a window of 64 KiB, or (since 6.18) in the
+     * same folio of the page cache, which may have 2 MiB at a multiple of that in the file.
+     */
+    const size_t window = 1 << 16, folio = 2 << 20;
+    const size_t begin = (size_t)(bytes - model->bytes) / folio * folio;
+    const size_t end =
+        (size_t)choir_ceil_div(bytes - model->bytes + (int64_t)n_bytes, folio) * folio;
+    const size_t from = begin > window ? begin - window : 0;
+    const size_t to = end + window < model->n_bytes ? end + window : model->n_bytes;
+    assert(bytes >= model->bytes && n_bytes <= model->n_bytes - (size_t)(bytes - model->bytes));
+    /* A hint: where the system does not take it, the pages stay. */
+    (void)madvise(model->bytes + from, to - from, MADV_DONTNEED);
+}
+
 const choir_hparams *choir_model_hparams(const choir_model *model)
 {
     return &model->hparams;

@@ -103,6 +103,12 @@ const choir_gguf_tensor *choir_model_tensor(const choir_model *model, choir_tens
 const uint8_t *choir_model_data(const choir_model *model, const choir_gguf_tensor *tensor);
 
 /*
+ * Gives the memory of some bytes of the mapping, and of the pages around them, back to the system;
+ * looking at them again reads them again. Other threads may look at them meanwhile.
+ */
+void choir_model_release(const choir_model *model, const uint8_t *bytes, size_t n_bytes);
+
+/*
  * What tells two model files apart without reading them whole: SHA-256 over the header (all bytes
  * before the tensor data), the file's size as 8 bytes little-endian, and 64 samples of 4 KiB,
  * sample i at floor(i * (size - 4096) / 63); of a file under 4 KiB, the whole file instead. The

@@ -19,6 +19,7 @@ typedef struct choir_rank_report {
     char bound_cpus[64]; /* such as "0-3" */
     char level[16];      /* of the kernels: ref, avx2, avx512, neon */
     uint64_t weights_bytes, kv_bytes, rss;
+    uint64_t huge_bytes; /* of weights_bytes: in huge pages; what clients get has 0 */
     uint32_t first_layer, n_layers, first_head, n_heads;
     uint64_t read_bandwidth; /* bytes per second */
     uint64_t memory_free;    /* of the node */

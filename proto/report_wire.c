@@ -28,6 +28,7 @@ void choir_rank_report_read(const Choir__Engine__RankReport *message, choir_rank
         .weights_bytes = message->weights_bytes,
         .kv_bytes = message->kv_bytes,
         .rss = message->rss,
+        .huge_bytes = message->huge_bytes,
         .first_layer = message->first_layer,
         .n_layers = message->n_layers,
         .first_head = message->first_head,

@@ -35,6 +35,26 @@ int64_t choir_probe_memory_resident(void)
     return pages * sysconf(_SC_PAGESIZE);
 }
 
+int64_t choir_probe_huge_bytes(const void *region, size_t bytes)
+{
+    FILE *file = fopen("/proc/self/smaps", "re");
+    const uintptr_t first = (uintptr_t)region, last = first + bytes;
+    bool is_inside = false;
+    long long total_kib = 0;
+    char line[512];
+    while (file && fgets(line, sizeof line, file)) {
+        unsigned long long begin, end;
+        long long kib;
+        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2)
+            is_inside = begin < last && end > first;
+        else if (is_inside && sscanf(line, "AnonHugePages: %lld kB", &kib) == 1)
+            total_kib += kib;
+    }
+    if (file)
+        fclose(file);
+    return total_kib * 1024;
+}
+
 int choir_probe_cpus(char *text, size_t size)
 {
     cpu_set_t set;

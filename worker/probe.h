@@ -12,6 +12,9 @@
 int64_t choir_probe_memory_available(void);
 /* Resident bytes of this process; 0 if unknown. */
 int64_t choir_probe_memory_resident(void);
+/* Bytes of a region that stand in huge pages now, and its neighbours' where they are one mapping.
+ */
+int64_t choir_probe_huge_bytes(const void *region, size_t bytes);
 /* CPUs that this process may run on, and as text such as "0-3,8"; cut to fit. */
 int choir_probe_cpus(char *text, size_t size);
 

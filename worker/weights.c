@@ -7,7 +7,8 @@
 #include "worker/weights.h"
 
 #include "common/mem.h"
-#include "worker/team.h"
+#include "worker/probe.h"
+#include "worker/shares.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,10 @@ typedef struct matrix_part {
     choir_range rows, columns;
 } matrix_part;
 
-enum { LAYER_PARTS = 7 };
+enum {
+    LAYER_PARTS = 7,
+    RELEASE_BYTES = 1 << 20, /* of the file, read by one thread */
+};
 
 static choir_range times(choir_range range, int64_t factor)
 {
@@ -67,16 +71,54 @@ static choir_status plan_part(const matrix_part *part, bool as_f32, size_t *tota
     return status;
 }
 
-/* The thread `team` gives packs its share of the groups. */
-static void pack_part(const matrix_part *part, const choir_model *model, const choir_team *team)
+/*
+ * Packs some groups, and gives the file's pages that have been read back to the system after every
+ * few, so that packed weights take the place of the mapped ones.
+ */
+static void pack_groups(const matrix_part *part, const choir_model *model, choir_range groups)
 {
     if (!part->matrix->data)
         return;
-    const choir_range groups = choir_team_share(team, choir_matrix_groups(part->matrix));
     const size_t row_bytes = part->tensor->row_bytes;
+    const int64_t chunk = (int64_t)(RELEASE_BYTES / (row_bytes * CHOIR_GROUP_ROWS)) + 1;
     const uint8_t *first =
         choir_model_data(model, part->tensor) + row_bytes * (size_t)part->rows.begin;
-    choir_matrix_pack(part->matrix, groups.begin, groups.end, part->tensor->type, first, row_bytes);
+    for (int64_t at = groups.begin, end; at < groups.end; at = end) {
+        end = groups.end - at < chunk ? groups.end : at + chunk;
+        choir_matrix_pack(part->matrix, at, end, part->tensor->type, first, row_bytes);
+        const int64_t rows = choir_range_size(part->rows);
+        const int64_t end_row = end * CHOIR_GROUP_ROWS < rows ? end * CHOIR_GROUP_ROWS : rows;
+        choir_model_release(model, first + row_bytes * (size_t)(at * CHOIR_GROUP_ROWS),
+                            row_bytes * (size_t)(end_row - at * CHOIR_GROUP_ROWS));
+    }
+}
+
+/* This thread's shares of a layer, those that it will multiply. */
+static void pack_layer(const matrix_part parts[LAYER_PARTS], const choir_layer_weights *layer,
+                       const choir_model *model, const choir_team *team)
+{
+    const int64_t S = choir_model_hparams(model)->head_size;
+    const choir_share_qkv qkv = choir_share_qkv_of(team, &layer->q, &layer->k, &layer->v, S);
+    const choir_range ff = choir_share_ff_of(team, &layer->gate).groups;
+    const choir_range shares[LAYER_PARTS] = {qkv.q,
+                                             qkv.k,
+                                             qkv.v,
+                                             choir_share_groups(team, &layer->attn_output),
+                                             ff,
+                                             ff,
+                                             choir_share_groups(team, &layer->down)};
+    for (int i = 0; i < LAYER_PARTS; i++)
+        pack_groups(&parts[i], model, shares[i]);
+}
+
+/* What else was looked at: norms, samples of a check, pages that two threads shared. */
+static void release_file(const choir_model *model)
+{
+    const choir_gguf *gguf = choir_model_gguf(model);
+    for (size_t i = 0; i < choir_gguf_n_tensors(gguf); i++) {
+        const choir_gguf_tensor *tensor = choir_gguf_tensor_at(gguf, i);
+        choir_model_release(model, choir_model_data(model, tensor), tensor->bytes);
+    }
 }
 
 /* norms: per layer attn_norm and ffn_norm, then output_norm; [2 * n_layers + 1][D]. */
@@ -160,15 +202,23 @@ choir_status choir_weights_load(const choir_model *model, const choir_slice *sli
 #pragma omp parallel num_threads(n_threads)
     {
         const choir_team team = choir_team_here(NULL);
-        for (size_t i = 0; i < n_parts; i++)
-            pack_part(&parts[i], model, &team);
+        for (size_t i = 0; i < n_layers; i++)
+            pack_layer(parts + i * LAYER_PARTS, &weights->layers[i], model, &team);
+        pack_groups(&parts[n_parts - 1], model, choir_share_groups(&team, &weights->output));
     }
+    release_file(model);
 done:
     free(parts);
     if (status != CHOIR_OK)
         choir_weights_destroy(&weights);
     *result = weights;
     return status;
+}
+
+uint64_t choir_weights_huge_bytes(const choir_weights *weights)
+{
+    const uint64_t huge = (uint64_t)choir_probe_huge_bytes(weights->region, weights->bytes);
+    return huge < weights->bytes ? huge : weights->bytes;
 }
 
 void choir_weights_destroy(choir_weights **weights)

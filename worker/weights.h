@@ -2,7 +2,8 @@
 /*
  * The slice of the weights that one rank owns, packed for the kernels. Only the bytes of the slice
  * are read from the file (rounded out to blocks and pages), in parallel, and each thread touches
- * first the row groups that it will multiply later.
+ * first the row groups that it will multiply later. What has been packed is given back to the
+ * system as a part of the mapped file, so that the weights are never in memory twice.
  */
 #ifndef CHOIR_WORKER_WEIGHTS_H
 #define CHOIR_WORKER_WEIGHTS_H
@@ -39,6 +40,8 @@ typedef struct choir_weights {
 choir_status choir_weights_load(const choir_model *model, const choir_slice *slice,
                                 choir_activations activations, int n_threads,
                                 choir_weights **result) CHOIR_MUST_CHECK;
+/* How many of `bytes` stand in huge pages. */
+uint64_t choir_weights_huge_bytes(const choir_weights *weights);
 void choir_weights_destroy(choir_weights **weights);
 
 #endif

@@ -320,6 +320,7 @@ void choir_worker_describe(choir_worker *worker, choir_rank_report *reports)
     mine.n_heads = (uint32_t)choir_range_size(slice->heads);
     mine.weights_bytes = worker->weights->bytes;
     mine.kv_bytes = choir_kv_bytes(worker->kv);
+    mine.huge_bytes = choir_weights_huge_bytes(worker->weights);
     choir_comm_barrier(worker->comm);
     mine.read_bandwidth = (uint64_t)choir_probe_read_bandwidth(worker->options.n_threads);
     mine.rss = (uint64_t)choir_probe_memory_resident();

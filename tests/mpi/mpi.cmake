@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that the scripts of this folder run under mpirun, and those scripts as tests.
-foreach(name barriers layouts trace)
+foreach(name barriers layouts memory trace)
     add_executable(mpi_${name} ${CMAKE_SOURCE_DIR}/tests/mpi/${name}.c)
     target_link_libraries(mpi_${name} choir_worker choir_proto choir_model choir_kernels choir_common)
     set_target_properties(mpi_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
