@@ -13,27 +13,74 @@ typedef struct block_q4_1 {
     uint16_t d, m;
     uint8_t qs[16];
 } block_q4_1;
+typedef struct block_q5_0 {
+    uint16_t d;
+    uint8_t qh[4];
+    uint8_t qs[16];
+} block_q5_0;
+typedef struct block_q5_1 {
+    uint16_t d, m;
+    uint8_t qh[4];
+    uint8_t qs[16];
+} block_q5_1;
 typedef struct block_q8_0 {
     uint16_t d;
     int8_t qs[32];
 } block_q8_0;
+typedef struct block_mxfp4 {
+    uint8_t e;
+    uint8_t qs[16];
+} block_mxfp4;
+typedef struct block_q2_k {
+    uint8_t scales[16];
+    uint8_t qs[64];
+    uint16_t d, dmin;
+} block_q2_k;
+typedef struct block_q3_k {
+    uint8_t hmask[32];
+    uint8_t qs[64];
+    uint8_t scales[12];
+    uint16_t d;
+} block_q3_k;
 typedef struct block_q4_k {
     uint16_t d, dmin;
     uint8_t scales[12];
     uint8_t qs[128];
 } block_q4_k;
+typedef struct block_q5_k {
+    uint16_t d, dmin;
+    uint8_t scales[12];
+    uint8_t qh[32];
+    uint8_t qs[128];
+} block_q5_k;
 typedef struct block_q6_k {
     uint8_t ql[128];
     uint8_t qh[64];
     int8_t scales[16];
     uint16_t d;
 } block_q6_k;
+typedef struct block_iq4_xs {
+    uint16_t d, scales_h;
+    uint8_t scales_l[4];
+    uint8_t qs[128];
+} block_iq4_xs;
 
 static_assert(sizeof(block_q4_0) == 18, "Q4_0");
 static_assert(sizeof(block_q4_1) == 20, "Q4_1");
+static_assert(sizeof(block_q5_0) == 22, "Q5_0");
+static_assert(sizeof(block_q5_1) == 24, "Q5_1");
 static_assert(sizeof(block_q8_0) == 34, "Q8_0");
+static_assert(sizeof(block_mxfp4) == 17, "MXFP4");
+static_assert(sizeof(block_q2_k) == 84, "Q2_K");
+static_assert(sizeof(block_q3_k) == 110, "Q3_K");
 static_assert(sizeof(block_q4_k) == 144, "Q4_K");
+static_assert(sizeof(block_q5_k) == 176, "Q5_K");
 static_assert(sizeof(block_q6_k) == 210, "Q6_K");
+static_assert(sizeof(block_iq4_xs) == 136, "IQ4_XS");
+
+const int8_t choir_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t choir_mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /* Low nibbles are columns 0..15, high nibbles columns 16..31. */
 static void split_nibbles(uint8_t q[32], const uint8_t qs[16])
@@ -44,48 +91,148 @@ static void split_nibbles(uint8_t q[32], const uint8_t qs[16])
     }
 }
 
-static void read_q4_0(choir_piece *piece, const uint8_t *bytes)
+/* Bit i of qh is the fifth bit of column i. */
+static void put_fifth_bits(uint8_t q[32], const uint8_t qh[4])
+{
+    for (int i = 0; i < 32; i++)
+        q[i] |= (uint8_t)((qh[i / 8] >> i % 8 & 1) << 4);
+}
+
+/* Q4_0 and IQ4_NL, which differ in what a quant stands for. */
+static void read_q4_0(choir_piece *piece, const uint8_t *bytes, int index)
 {
     block_q4_0 block;
+    (void)index;
     memcpy(&block, bytes, sizeof block);
     piece->d = block.d;
     split_nibbles(piece->q, block.qs);
 }
 
-static void read_q4_1(choir_piece *piece, const uint8_t *bytes)
+static void read_q4_1(choir_piece *piece, const uint8_t *bytes, int index)
 {
     block_q4_1 block;
+    (void)index;
     memcpy(&block, bytes, sizeof block);
     piece->d = block.d;
     piece->m = block.m;
     split_nibbles(piece->q, block.qs);
 }
 
-static void read_q8_0(choir_piece *piece, const uint8_t *bytes)
+static void read_q5_0(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_q5_0 block;
+    (void)index;
+    memcpy(&block, bytes, sizeof block);
+    piece->d = block.d;
+    split_nibbles(piece->q, block.qs);
+    put_fifth_bits(piece->q, block.qh);
+}
+
+static void read_q5_1(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_q5_1 block;
+    (void)index;
+    memcpy(&block, bytes, sizeof block);
+    piece->d = block.d;
+    piece->m = block.m;
+    split_nibbles(piece->q, block.qs);
+    put_fifth_bits(piece->q, block.qh);
+}
+
+static void read_q8_0(choir_piece *piece, const uint8_t *bytes, int index)
 {
     block_q8_0 block;
+    (void)index;
     memcpy(&block, bytes, sizeof block);
     piece->d = block.d;
     memcpy(piece->q, block.qs, sizeof piece->q);
 }
 
+static void read_mxfp4(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_mxfp4 block;
+    (void)index;
+    memcpy(&block, bytes, sizeof block);
+    piece->scale[0] = block.e;
+    split_nibbles(piece->q, block.qs);
+}
+
+/* The two bits of a piece: 128 columns share 32 bytes, a piece has one plane of them. */
+static void split_crumbs(uint8_t q[32], const uint8_t qs[64], int index)
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = qs[index / 4 * 32 + i] >> 2 * (index % 4) & 3;
+}
+
+static void read_q2_k(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_q2_k block;
+    memcpy(&block, bytes, sizeof block);
+    piece->d = block.d;
+    piece->m = block.dmin;
+    for (int half = 0; half < 2; half++) {
+        piece->scale[half] = block.scales[2 * index + half] & 15;
+        piece->minimum[half] = block.scales[2 * index + half] >> 4;
+    }
+    split_crumbs(piece->q, block.qs, index);
+}
+
+/* The third bit of a piece is its own plane of hmask. */
+static void read_q3_k(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_q3_k block;
+    memcpy(&block, bytes, sizeof block);
+    piece->d = block.d;
+    for (int half = 0; half < 2; half++) {
+        int k = 2 * index + half;
+        int low = block.scales[k % 8] >> k / 8 * 4 & 15;
+        int high = block.scales[8 + k % 4] >> k / 4 * 2 & 3;
+        piece->scale[half] = (uint8_t)(low | high << 4);
+    }
+    split_crumbs(piece->q, block.qs, index);
+    for (int i = 0; i < 32; i++)
+        piece->q[i] |= (uint8_t)((block.hmask[i] >> index & 1) << 2);
+}
+
+/* The 6-bit scale and minimum of Q4_K and Q5_K: eight of each in 12 bytes. */
+static void read_scales_k(choir_piece *piece, const uint8_t b[12], int index)
+{
+    if (index < 4) {
+        piece->scale[0] = b[index] & 63;
+        piece->minimum[0] = b[index + 4] & 63;
+    } else {
+        piece->scale[0] = (uint8_t)((b[index + 4] & 15) | (b[index - 4] >> 6) << 4);
+        piece->minimum[0] = (uint8_t)(b[index + 4] >> 4 | (b[index] >> 6) << 4);
+    }
+}
+
 /* 64 columns share 32 bytes: the even piece has the low nibbles, the odd one the high nibbles. */
+static void split_nibbles_k(uint8_t q[32], const uint8_t qs[128], int index)
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = qs[index / 2 * 32 + i] >> index % 2 * 4 & 15;
+}
+
 static void read_q4_k(choir_piece *piece, const uint8_t *bytes, int index)
 {
     block_q4_k block;
     memcpy(&block, bytes, sizeof block);
     piece->d = block.d;
     piece->m = block.dmin;
-    const uint8_t *b = block.scales;
-    if (index < 4) {
-        piece->scale[0] = b[index] & 63;
-        piece->minimum = b[index + 4] & 63;
-    } else {
-        piece->scale[0] = (uint8_t)((b[index + 4] & 15) | (b[index - 4] >> 6) << 4);
-        piece->minimum = (uint8_t)(b[index + 4] >> 4 | (b[index] >> 6) << 4);
-    }
+    read_scales_k(piece, block.scales, index);
+    split_nibbles_k(piece->q, block.qs, index);
+}
+
+static void read_q5_k(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_q5_k block;
+    memcpy(&block, bytes, sizeof block);
+    piece->d = block.d;
+    piece->m = block.dmin;
+    read_scales_k(piece, block.scales, index);
+    split_nibbles_k(piece->q, block.qs, index);
     for (int i = 0; i < 32; i++)
-        piece->q[i] = block.qs[index / 2 * 32 + i] >> index % 2 * 4 & 15;
+        piece->q[i] |= (uint8_t)((block.qh[i] >> index & 1) << 4);
 }
 
 /* 128 columns share 64 bytes of low nibbles and 32 bytes of two high bits. */
@@ -107,56 +254,102 @@ static void read_q6_k(choir_piece *piece, const uint8_t *bytes, int index)
     }
 }
 
+static void read_iq4_xs(choir_piece *piece, const uint8_t *bytes, int index)
+{
+    block_iq4_xs block;
+    memcpy(&block, bytes, sizeof block);
+    piece->d = block.d;
+    int low = block.scales_l[index / 2] >> index % 2 * 4 & 15;
+    int high = block.scales_h >> 2 * index & 3;
+    piece->scale[0] = (uint8_t)((low | high << 4) - 32);
+    split_nibbles(piece->q, block.qs + 16 * index);
+}
+
+typedef void (*read_fn)(choir_piece *piece, const uint8_t *bytes, int index);
+
+static const read_fn readers[CHOIR_TYPE_LIMIT] = {
+    [CHOIR_Q4_0] = read_q4_0,   [CHOIR_Q4_1] = read_q4_1,   [CHOIR_Q5_0] = read_q5_0,
+    [CHOIR_Q5_1] = read_q5_1,   [CHOIR_Q8_0] = read_q8_0,   [CHOIR_Q2_K] = read_q2_k,
+    [CHOIR_Q3_K] = read_q3_k,   [CHOIR_Q4_K] = read_q4_k,   [CHOIR_Q5_K] = read_q5_k,
+    [CHOIR_Q6_K] = read_q6_k,   [CHOIR_IQ4_NL] = read_q4_0, [CHOIR_IQ4_XS] = read_iq4_xs,
+    [CHOIR_MXFP4] = read_mxfp4,
+};
+
 void choir_piece_read(choir_piece *piece, choir_type type, const uint8_t *block, int index)
 {
+    assert(readers[type]);
     memset(piece, 0, sizeof *piece);
+    readers[type](piece, block, index);
+}
+
+int choir_quant_value(choir_type type, uint8_t q)
+{
     switch (type) {
+    case CHOIR_Q3_K:
+        return q - 4;
     case CHOIR_Q4_0:
-        read_q4_0(piece, block);
-        break;
-    case CHOIR_Q4_1:
-        read_q4_1(piece, block);
-        break;
-    case CHOIR_Q8_0:
-        read_q8_0(piece, block);
-        break;
-    case CHOIR_Q4_K:
-        read_q4_k(piece, block, index);
-        break;
+        return q - 8;
+    case CHOIR_Q5_0:
+        return q - 16;
     case CHOIR_Q6_K:
-        read_q6_k(piece, block, index);
-        break;
+        return q - 32;
+    case CHOIR_Q8_0:
+        return (int8_t)q;
+    case CHOIR_IQ4_NL:
+    case CHOIR_IQ4_XS:
+        return choir_iq4_values[q];
+    case CHOIR_MXFP4:
+        return choir_mxfp4_values[q];
     default:
-        assert(!"a quantized type");
+        return q;
     }
 }
 
-/* Every product is exact in f32 (docs/numerics.md), so only the sums of Q4_1 and Q4_K round. */
-void choir_piece_values(float y[32], const choir_piece *piece, choir_type type)
+/* What multiplies the integers of each half, and what is added. All products are exact in f32. */
+static void read_factors(float scale[2], float m[2], const choir_piece *piece, choir_type type)
 {
     float d = choir_half_widen(piece->d);
-    float m = choir_half_widen(piece->m);
-    for (int i = 0; i < 32; i++) {
-        float q = piece->q[i];
+    float dm = choir_half_widen(piece->m);
+    for (int half = 0; half < 2; half++) {
+        scale[half] = d;
+        m[half] = dm;
         switch (type) {
-        case CHOIR_Q4_0:
-            y[i] = d * (q - 8);
+        case CHOIR_Q2_K:
+            scale[half] = d * piece->scale[half];
+            m[half] = -(dm * piece->minimum[half]);
             break;
-        case CHOIR_Q4_1:
-            y[i] = d * q + m;
-            break;
-        case CHOIR_Q8_0:
-            y[i] = d * (int8_t)piece->q[i];
+        case CHOIR_Q3_K:
+            scale[half] = d * (float)(piece->scale[half] - 32);
             break;
         case CHOIR_Q4_K:
-            y[i] = d * piece->scale[0] * q - m * piece->minimum;
+        case CHOIR_Q5_K:
+            scale[half] = d * piece->scale[0];
+            m[half] = -(dm * piece->minimum[0]);
             break;
         case CHOIR_Q6_K:
-            y[i] = d * (int8_t)piece->scale[i / 16] * (q - 32);
+            scale[half] = d * (int8_t)piece->scale[half];
+            break;
+        case CHOIR_IQ4_XS:
+            scale[half] = d * (int8_t)piece->scale[0];
+            break;
+        case CHOIR_MXFP4:
+            scale[half] = choir_e8m0_widen(piece->scale[0]);
             break;
         default:
-            assert(!"a quantized type");
+            break;
         }
+    }
+}
+
+/* Only the sum with a minimum rounds. Without one nothing is added: -0 must stay. */
+void choir_piece_values(float y[32], const choir_piece *piece, choir_type type)
+{
+    float scale[2], m[2];
+    read_factors(scale, m, piece, type);
+    for (int i = 0; i < 32; i++) {
+        y[i] = scale[i / 16] * (float)choir_quant_value(type, piece->q[i]);
+        if (choir_type_minima(type) > 0)
+            y[i] = y[i] + m[i / 16];
     }
 }
 

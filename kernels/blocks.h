@@ -10,13 +10,20 @@
 
 /* 32 columns of one row of a quantized type, nothing rounded yet. */
 typedef struct choir_piece {
-    uint8_t q[32];    /* the quants as stored, 4 or 6 bits, Q8_0 in two's complement */
-    uint16_t d;       /* half: the scale of the block or super-block */
-    uint16_t m;       /* half: Q4_1's m, Q4_K's dmin; else 0 */
-    uint8_t scale[2]; /* Q4_K: sc, 0; Q6_K: int8 sc of each half of 16 columns; else 0 */
-    uint8_t minimum;  /* Q4_K: mn; else 0 */
+    uint8_t q[32];      /* the quants as stored, 2 to 6 bits, Q8_0 in two's complement */
+    uint16_t d;         /* half: the scale of the block or super-block; MXFP4 has none */
+    uint16_t m;         /* half: Q4_1's and Q5_1's m, dmin of Q2_K, Q4_K, Q5_K; else 0 */
+    uint8_t scale[2];   /* of each half of 16 columns: Q2_K sc, Q3_K s of 6 bits, Q6_K int8 sc; of
+                           all 32, then 0: Q4_K, Q5_K sc, IQ4_XS int8 ls - 32, MXFP4 e; else 0 */
+    uint8_t minimum[2]; /* Q2_K: mn of each half; Q4_K, Q5_K: mn, 0; else 0 */
 } choir_piece;
 
+/* What the four bits of IQ4_NL and IQ4_XS, and those of MXFP4, stand for. */
+extern const int8_t choir_iq4_values[16];
+extern const int8_t choir_mxfp4_values[16];
+
+/* The integer that a stored quant stands for: "value" of numerics.md, "Linear layers". */
+int choir_quant_value(choir_type type, uint8_t q);
 /* Takes piece `index` out of a block: 0 for blocks of 32, 0..7 for super-blocks of 256. */
 void choir_piece_read(choir_piece *piece, choir_type type, const uint8_t *block, int index);
 /* The 32 values, each rounded once. */

@@ -60,6 +60,13 @@ static inline float choir_bf16_widen(uint16_t bf16)
     return choir_float_of_bits((uint32_t)bf16 << 16);
 }
 
+/* MXFP4's scale 2^(e - 128), subnormal for e = 0 and 1; e = 255 is a NaN. */
+static inline float choir_e8m0_widen(uint8_t e)
+{
+    uint32_t bits = e < 2 ? (uint32_t)0x200000 << e : (uint32_t)(e - 1) << 23;
+    return choir_float_of_bits(e == 255 ? 0x7fc00000 : bits);
+}
+
 /* Two bytes of a file or packed block, at any address, as a half's bits. */
 static inline uint16_t choir_half_load(const void *bytes)
 {

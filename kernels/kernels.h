@@ -189,8 +189,8 @@ typedef void (*choir_dequantize_fn)(float *y, const uint8_t *blocks, choir_type 
 typedef struct choir_kernels {
     choir_level level;
     /* By choir_type; NULL where the type is not served. */
-    choir_linear_fn linear[31];     /* x in q8 for block types, in f32 for float types */
-    choir_linear_fn linear_q15[31]; /* block types alone */
+    choir_linear_fn linear[CHOIR_TYPE_LIMIT]; /* x in q8 for block types, in f32 for float types */
+    choir_linear_fn linear_q15[CHOIR_TYPE_LIMIT]; /* block types alone */
     choir_quantize_fn quantize;
     choir_quantize_q15_fn quantize_q15;
     choir_rms_norm_fn rms_norm;

@@ -7,10 +7,11 @@
  * activations only how its 32 integers x do:
  *
  *     I   = sc[0] * sum of v*x over columns 0..15  +  sc[1] * the same over columns 16..31
- *     acc = fma(dw * d, I, acc);  acc = fma(m, d * X, acc) where the type has minima
+ *     acc = fma(dw * d, I, acc);  acc = fma(m, d * X, acc) for each minimum
  *
  * I stays below 2^31 in any case: 128 * 32 * 16256 * 32 for Q6_K and q15.
  */
+#include "kernels/blocks.h"
 #include "kernels/half.h"
 #include "kernels/layout.h"
 #include "kernels/levels.h"
@@ -21,11 +22,12 @@ enum { TOKENS_TILE = 8, ROWS = CHOIR_GROUP_ROWS };
 
 /* One block of 16 rows x 32 columns, taken apart. */
 typedef struct block {
-    int16_t v[ROWS][32]; /* the type's integer: q - 8, q, q - 32 */
+    uint8_t q[ROWS][32]; /* as stored */
+    int16_t v[ROWS][32]; /* the type's integer: q - 8, q, q - 32, ... */
     int32_t sc[ROWS][2];
     float dw[ROWS];
-    float m[ROWS]; /* factor of X */
-    bool has_minimum;
+    float m[ROWS][2]; /* factors of X, or of X of each half */
+    int n_minima;
 } block;
 
 static float half_at(const uint8_t *halves, int r)
@@ -33,91 +35,142 @@ static float half_at(const uint8_t *halves, int r)
     return choir_half_widen(choir_half_load(halves + 2 * r));
 }
 
-/* nibbles[4][64] of pack.h, less `offset`. */
-static void unpack_nibbles(int16_t (*v)[32], const uint8_t *quants, int offset)
+/* nibbles[4][64] of pack.h. */
+static void unpack_nibbles(uint8_t (*q)[32], const uint8_t *quants)
 {
     for (int c = 0; c < 4; c++)
         for (int r = 0; r < ROWS; r++)
-            for (int i = 0; i < 4; i++) {
-                int both = quants[64 * c + 4 * r + i];
-                v[r][4 * c + i] = (int16_t)((both & 15) - offset);
-                v[r][16 + 4 * c + i] = (int16_t)((both >> 4) - offset);
+            for (int k = 0; k < 4; k++) {
+                int both = quants[64 * c + 4 * r + k];
+                q[r][4 * c + k] = (uint8_t)(both & 15);
+                q[r][16 + 4 * c + k] = (uint8_t)(both >> 4);
             }
 }
 
-/* high[2][64], added to the nibbles. */
-static void add_high_bits(int16_t (*v)[32], const uint8_t *quants)
+/* crumbs[2][64], put into the quants above their low `shift` bits. */
+static void put_crumbs(uint8_t (*q)[32], const uint8_t *quants, int shift)
 {
     for (int j = 0; j < 2; j++)
         for (int r = 0; r < ROWS; r++)
-            for (int i = 0; i < 4; i++) {
-                int planes = quants[64 * j + 4 * r + i];
+            for (int k = 0; k < 4; k++) {
+                int planes = quants[64 * j + 4 * r + k];
                 for (int p = 0; p < 4; p++)
-                    v[r][16 * j + 4 * p + i] += (int16_t)((planes >> 2 * p & 3) << 4);
+                    q[r][16 * j + 4 * p + k] |= (uint8_t)((planes >> 2 * p & 3) << shift);
             }
 }
 
-static void unpack_bytes(int16_t (*v)[32], const uint8_t *quants)
+/* bits[64], put into the quants above their low `shift` bits. */
+static void put_bits(uint8_t (*q)[32], const uint8_t *quants, int shift)
+{
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < 32; i++)
+            q[r][i] |= (uint8_t)((quants[4 * r + i % 4] >> i / 4 & 1) << shift);
+}
+
+static void unpack_bytes(uint8_t (*q)[32], const uint8_t *quants)
 {
     for (int c = 0; c < 8; c++)
         for (int r = 0; r < ROWS; r++)
-            for (int i = 0; i < 4; i++)
-                v[r][4 * c + i] = (int8_t)quants[64 * c + 4 * r + i];
+            memcpy(&q[r][4 * c], &quants[64 * c + 4 * r], 4);
 }
 
-static void unpack_scales(block *b, choir_type type, const uint8_t *packed, const uint8_t *header)
+static void unpack_quants(block *b, choir_type type, const uint8_t *quants)
 {
-    for (int r = 0; r < ROWS; r++) {
-        b->sc[r][0] = b->sc[r][1] = 1;
-        if (type == CHOIR_Q4_K) {
-            b->dw[r] = half_at(header, r) * packed[r];
-            b->m[r] = -(half_at(header + 32, r) * packed[16 + r]);
-        } else if (type == CHOIR_Q6_K) {
-            b->dw[r] = half_at(header, r);
-            b->sc[r][0] = (int8_t)packed[r];
-            b->sc[r][1] = (int8_t)packed[16 + r];
-        } else {
-            b->dw[r] = half_at(packed, r);
-            b->m[r] = half_at(packed + 32, r); /* Q4_1's; not used by others */
+    memset(b->q, 0, sizeof b->q);
+    switch (type) {
+    case CHOIR_Q8_0:
+        unpack_bytes(b->q, quants);
+        break;
+    case CHOIR_Q2_K:
+        put_crumbs(b->q, quants, 0);
+        break;
+    case CHOIR_Q3_K:
+        put_crumbs(b->q, quants, 0);
+        put_bits(b->q, quants + 128, 2);
+        break;
+    case CHOIR_Q5_0:
+    case CHOIR_Q5_1:
+    case CHOIR_Q5_K:
+        unpack_nibbles(b->q, quants);
+        put_bits(b->q, quants + 256, 4);
+        break;
+    case CHOIR_Q6_K:
+        unpack_nibbles(b->q, quants);
+        put_crumbs(b->q, quants + 256, 4);
+        break;
+    default: /* the types of four bits */
+        unpack_nibbles(b->q, quants);
+        break;
+    }
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < 32; i++)
+            b->v[r][i] = (int16_t)choir_quant_value(type, b->q[r][i]);
+}
+
+/* Q3_K's two scales of row r, 6 bits each. */
+static void unpack_six_bit_scales(int32_t sc[2], const uint8_t *scales, int r)
+{
+    int high = scales[16 + r / 2] >> r % 2 * 4;
+    sc[0] = ((scales[r] & 15) | (high & 3) << 4) - 32;
+    sc[1] = (scales[r] >> 4 | (high >> 2 & 3) << 4) - 32;
+}
+
+/* Row r: `halves` has d and the factor of its minima, `scales` is the block's begin. */
+static void unpack_scales(block *b, choir_type type, int r, const uint8_t *halves,
+                          const uint8_t *scales)
+{
+    float d = type == CHOIR_MXFP4 ? choir_e8m0_widen(scales[r]) : half_at(halves, r);
+    float m = b->n_minima > 0 ? half_at(halves + 32, r) : 0;
+    b->dw[r] = d;
+    b->m[r][0] = m;
+    b->sc[r][0] = b->sc[r][1] = 1;
+    switch (type) {
+    case CHOIR_Q2_K:
+        for (int half = 0; half < 2; half++) {
+            b->sc[r][half] = scales[16 * half + r] & 15;
+            b->m[r][half] = -(m * (float)(scales[16 * half + r] >> 4));
         }
+        break;
+    case CHOIR_Q3_K:
+        unpack_six_bit_scales(b->sc[r], scales, r);
+        break;
+    case CHOIR_Q4_K:
+    case CHOIR_Q5_K:
+        b->dw[r] = d * scales[r];
+        b->m[r][0] = -(m * scales[16 + r]);
+        break;
+    case CHOIR_Q6_K:
+        b->sc[r][0] = (int8_t)scales[r];
+        b->sc[r][1] = (int8_t)scales[16 + r];
+        break;
+    case CHOIR_IQ4_XS:
+        b->dw[r] = d * (int8_t)scales[r];
+        break;
+    default:
+        break;
     }
 }
 
 static void unpack(block *b, choir_type type, const uint8_t *packed, const uint8_t *header)
 {
-    unpack_scales(b, type, packed, header);
-    switch (type) {
-    case CHOIR_Q4_0:
-        unpack_nibbles(b->v, packed + 32, 8);
-        break;
-    case CHOIR_Q4_1:
-        unpack_nibbles(b->v, packed + 64, 0);
-        break;
-    case CHOIR_Q8_0:
-        unpack_bytes(b->v, packed + 32);
-        break;
-    case CHOIR_Q4_K:
-        unpack_nibbles(b->v, packed + 32, 0);
-        break;
-    case CHOIR_Q6_K:
-        unpack_nibbles(b->v, packed + 32, 32);
-        add_high_bits(b->v, packed + 32 + 256);
-        break;
-    default:
-        assert(!"a quantized type");
-    }
+    const uint8_t *halves = choir_packed_header_bytes(type) > 0 ? header : packed;
+    b->n_minima = choir_type_minima(type);
+    for (int r = 0; r < ROWS; r++)
+        unpack_scales(b, type, r, halves, packed);
+    unpack_quants(b, type, packed + choir_packed_scales_bytes(type));
 }
 
 /* One block of activations, taken apart. */
 typedef struct operand {
     int16_t x[32];
-    float d, d_sum;
+    float d, d_sum, d_sum_half[2];
 } operand;
 
 static void unpack_q8(operand *o, const choir_q8 *x)
 {
     o->d = x->d;
     o->d_sum = x->d_sum;
+    memcpy(o->d_sum_half, x->d_sum_half, sizeof o->d_sum_half);
     for (int i = 0; i < 32; i++)
         o->x[i] = x->q[i];
 }
@@ -126,6 +179,7 @@ static void unpack_q15(operand *o, const choir_q15 *x)
 {
     o->d = x->d;
     o->d_sum = x->d_sum;
+    memcpy(o->d_sum_half, x->d_sum_half, sizeof o->d_sum_half);
     for (int i = 0; i < 32; i++)
         o->x[i] = (int16_t)(128 * x->h[i] + x->l[i]);
 }
@@ -145,8 +199,10 @@ static void add_block(float acc[ROWS], const block *b, const operand *o)
         int32_t I =
             b->sc[r][0] * dot16(b->v[r], o->x) + b->sc[r][1] * dot16(b->v[r] + 16, o->x + 16);
         acc[r] = fmaf(b->dw[r] * o->d, (float)I, acc[r]);
-        if (b->has_minimum)
-            acc[r] = fmaf(b->m[r], o->d_sum, acc[r]);
+        if (b->n_minima == 1)
+            acc[r] = fmaf(b->m[r][0], o->d_sum, acc[r]);
+        for (int half = 0; b->n_minima == 2 && half < 2; half++)
+            acc[r] = fmaf(b->m[r][half], o->d_sum_half[half], acc[r]);
     }
 }
 
@@ -162,7 +218,7 @@ static void add_quantized_leaf(float (*acc)[ROWS], const choir_matrix *w, const 
                                int64_t begin, int64_t end, const tokens *in)
 {
     const int64_t n_blocks = w->cols / CHOIR_BLOCK_COLUMNS;
-    block b = {.has_minimum = w->type == CHOIR_Q4_1 || w->type == CHOIR_Q4_K};
+    block b;
     for (int64_t i = begin; i < end; i++) {
         unpack(&b, w->type, group + choir_packed_block_offset(w, w->type, i),
                group + choir_packed_header_offset(w, w->type, i));

@@ -60,16 +60,27 @@ static void pack_nibbles(uint8_t *quants, int r, const uint8_t q[32])
                 (uint8_t)((q[4 * c + i] & 15) | (q[16 + 4 * c + i] & 15) << 4);
 }
 
-/* The two high bits of 6: byte j has cells 4j + p at bits 2p, j = 0, 1. */
-static void pack_high_bits(uint8_t *quants, int r, const uint8_t q[32])
+/* Bits `shift` and shift + 1: byte j has those of cells 4j + p at bits 2p, j = 0, 1. */
+static void pack_crumbs(uint8_t *quants, int r, const uint8_t q[32], int shift)
 {
     for (int j = 0; j < 2; j++)
         for (int i = 0; i < 4; i++) {
             int byte = 0;
             for (int p = 0; p < 4; p++)
-                byte |= (q[16 * j + 4 * p + i] >> 4) << 2 * p;
+                byte |= (q[16 * j + 4 * p + i] >> shift & 3) << 2 * p;
             quants[64 * j + 4 * r + i] = (uint8_t)byte;
         }
+}
+
+/* Bit `shift`: that of cell c at bit c. */
+static void pack_bits(uint8_t *quants, int r, const uint8_t q[32], int shift)
+{
+    for (int i = 0; i < 4; i++) {
+        int byte = 0;
+        for (int c = 0; c < 8; c++)
+            byte |= (q[4 * c + i] >> shift & 1) << c;
+        quants[4 * r + i] = (uint8_t)byte;
+    }
 }
 
 static void pack_bytes(uint8_t *quants, int r, const uint8_t q[32])
@@ -78,40 +89,78 @@ static void pack_bytes(uint8_t *quants, int r, const uint8_t q[32])
         memcpy(quants + 64 * c + 4 * r, q + 4 * c, 4);
 }
 
+/* Q3_K's two scales of 6 bits, 24 bytes for 16 rows. The block was zeroed. */
+static void pack_six_bit_scales(uint8_t *scales, int r, const uint8_t scale[2])
+{
+    scales[r] = (uint8_t)((scale[0] & 15) | (scale[1] & 15) << 4);
+    scales[16 + r / 2] |= (uint8_t)((scale[0] >> 4 | (scale[1] >> 4) << 2) << r % 2 * 4);
+}
+
+/* Row r of what stands before the quants of a block, and of its super-block's header. */
+static void pack_scales(uint8_t *block, uint8_t *header, choir_type type, int r,
+                        const choir_piece *piece)
+{
+    uint8_t *halves = choir_packed_header_bytes(type) > 0 ? header : block;
+    if (type != CHOIR_MXFP4)
+        memcpy(halves + 2 * r, &piece->d, 2);
+    if (choir_type_minima(type) > 0)
+        memcpy(halves + 32 + 2 * r, &piece->m, 2);
+    switch (type) {
+    case CHOIR_Q2_K:
+        block[r] = (uint8_t)(piece->scale[0] | piece->minimum[0] << 4);
+        block[16 + r] = (uint8_t)(piece->scale[1] | piece->minimum[1] << 4);
+        break;
+    case CHOIR_Q3_K:
+        pack_six_bit_scales(block, r, piece->scale);
+        break;
+    case CHOIR_Q4_K:
+    case CHOIR_Q5_K:
+        block[r] = piece->scale[0];
+        block[16 + r] = piece->minimum[0];
+        break;
+    case CHOIR_Q6_K:
+        block[r] = piece->scale[0];
+        block[16 + r] = piece->scale[1];
+        break;
+    case CHOIR_IQ4_XS:
+    case CHOIR_MXFP4:
+        block[r] = piece->scale[0];
+        break;
+    default:
+        break;
+    }
+}
+
 /* Row r of one packed block and of its super-block's header. */
 static void pack_piece(uint8_t *block, uint8_t *header, choir_type type, int r,
                        const choir_piece *piece)
 {
+    pack_scales(block, header, type, r, piece);
+    uint8_t *quants = block + choir_packed_scales_bytes(type);
     switch (type) {
-    case CHOIR_Q4_0:
-        memcpy(block + 2 * r, &piece->d, 2);
-        pack_nibbles(block + 32, r, piece->q);
-        break;
-    case CHOIR_Q4_1:
-        memcpy(block + 2 * r, &piece->d, 2);
-        memcpy(block + 32 + 2 * r, &piece->m, 2);
-        pack_nibbles(block + 64, r, piece->q);
-        break;
     case CHOIR_Q8_0:
-        memcpy(block + 2 * r, &piece->d, 2);
-        pack_bytes(block + 32, r, piece->q);
+        pack_bytes(quants, r, piece->q);
         break;
-    case CHOIR_Q4_K:
-        memcpy(header + 2 * r, &piece->d, 2);
-        memcpy(header + 32 + 2 * r, &piece->m, 2);
-        block[r] = piece->scale[0];
-        block[16 + r] = piece->minimum;
-        pack_nibbles(block + 32, r, piece->q);
+    case CHOIR_Q2_K:
+        pack_crumbs(quants, r, piece->q, 0);
+        break;
+    case CHOIR_Q3_K:
+        pack_crumbs(quants, r, piece->q, 0);
+        pack_bits(quants + 128, r, piece->q, 2);
+        break;
+    case CHOIR_Q5_0:
+    case CHOIR_Q5_1:
+    case CHOIR_Q5_K:
+        pack_nibbles(quants, r, piece->q);
+        pack_bits(quants + 256, r, piece->q, 4);
         break;
     case CHOIR_Q6_K:
-        memcpy(header + 2 * r, &piece->d, 2);
-        block[r] = piece->scale[0];
-        block[16 + r] = piece->scale[1];
-        pack_nibbles(block + 32, r, piece->q);
-        pack_high_bits(block + 32 + 256, r, piece->q);
+        pack_nibbles(quants, r, piece->q);
+        pack_crumbs(quants + 256, r, piece->q, 4);
         break;
-    default:
-        assert(!"a quantized type");
+    default: /* the types of four bits */
+        pack_nibbles(quants, r, piece->q);
+        break;
     }
 }
 

@@ -10,22 +10,39 @@
  *     group g:   | block 0 | block 1 | ...
  *     64 bytes:  | row 0: 4 columns | row 1: 4 columns | ... | row 15: 4 columns |
  *
- * Bytes of a block, in order; [16] runs over the rows, halves stay halves:
+ * Bytes of a block, in order; [16] runs over the rows, halves stay halves; on the right its size,
+ * and that of the header which stands before the first block of each super-block of 256 file
+ * columns that the slice touches (so before block 0 in any case):
  *
- *     Q4_0   half d[16]                        nibbles[4][64]                 288
- *     Q4_1   half d[16], half m[16]            nibbles[4][64]                 320
- *     Q8_0   half d[16]                        int8 cells[8][64]              544
- *     Q4_K   u8 sc[16], u8 mn[16]              nibbles[4][64]                 288
- *     Q6_K   int8 sc0[16], int8 sc1[16]        nibbles[4][64], high[2][64]    416
- *     F32, F16, BF16                           element[32][16]       2048, 1024, 1024
+ *     Q4_0, IQ4_NL  half d[16]                    nibbles[4][64]                      288
+ *     Q4_1          half d[16], half m[16]        nibbles[4][64]                      320
+ *     Q5_0          half d[16]                    nibbles[4][64], bits[64]            352
+ *     Q5_1          half d[16], half m[16]        nibbles[4][64], bits[64]            384
+ *     Q8_0          half d[16]                    int8 cells[8][64]                   544
+ *     MXFP4         u8 e[16]                      nibbles[4][64]                      272
+ *     Q2_K          u8 scales[2][16]              crumbs[2][64]                       160  64
+ *     Q3_K          scales, 6 bits each: 24 bytes crumbs[2][64], bits[64]             216  32
+ *     Q4_K          u8 sc[16], u8 mn[16]          nibbles[4][64]                      288  64
+ *     Q5_K          u8 sc[16], u8 mn[16]          nibbles[4][64], bits[64]            352  64
+ *     Q6_K          int8 sc[2][16]                nibbles[4][64], crumbs[2][64]       416  32
+ *     IQ4_XS        int8 ls - 32 [16]             nibbles[4][64]                      272  32
+ *     F32, F16, BF16                              element[32][16]         2048, 1024, 1024
  *
- * nibbles[c]: cell c in the low and cell c + 4 in the high nibbles, that is columns 0..15 low and
- * 16..31 high. high[j]: bits 4 and 5 of cell 4j + p at bits 2p and 2p + 1. sc0, sc1 are the scales
- * of columns 0..15 and 16..31. Q4_K and Q6_K have a header before the first block of each
- * super-block of 256 file columns that the slice touches (so before block 0 in any case): half
- * d[16], half dmin[16], 64 bytes, or half d[16], 32 bytes. Every type keeps the file's size but
- * Q4_K, which takes 148 bytes for 144. Rows are padded to 16 with zeros; padded rows are never
- * stored in a result.
+ * A header is half d[16], then half dmin[16] where the type has minima. Behind scales and sc, [2]
+ * is the half of 16 columns. The quants of column 4c + k of row r are in byte 4r + k of a run of
+ * 64:
+ *
+ *     nibbles[c]  4 bits: cell c low, cell c + 4 high, c = 0..3: columns 0..15 low, 16..31 high
+ *     crumbs[j]   2 bits: cell 4j + p at bits 2p and 2p + 1: Q2_K's quant, the low two bits of
+ *                 Q3_K's, the high two of Q6_K's
+ *     bits        1 bit: cell c at bit c: the fifth of Q5_0, Q5_1 and Q5_K, Q3_K's of hmask
+ *
+ *     Q2_K scales: sc low, mn high. Q3_K scales of row r: the low four bits in byte r, half 0 low,
+ *     half 1 high; the high two in byte 16 + r / 2, at 4 (r % 2) those of half 0, then of half 1.
+ *
+ * Every type keeps the file's size but Q4_K, Q5_K and IQ4_XS, whose scales of 6 bits become bytes:
+ * per 256 columns of a row 148 bytes for 144, 180 for 176, 138 for 136. Rows are padded to 16 with
+ * zeros; padded rows are never stored in a result.
  */
 #ifndef CHOIR_KERNELS_PACK_H
 #define CHOIR_KERNELS_PACK_H

@@ -13,11 +13,22 @@ typedef enum choir_type {
     CHOIR_F16 = 1,
     CHOIR_Q4_0 = 2,
     CHOIR_Q4_1 = 3,
+    CHOIR_Q5_0 = 6,
+    CHOIR_Q5_1 = 7,
     CHOIR_Q8_0 = 8,
+    CHOIR_Q2_K = 10,
+    CHOIR_Q3_K = 11,
     CHOIR_Q4_K = 12,
+    CHOIR_Q5_K = 13,
     CHOIR_Q6_K = 14,
+    CHOIR_IQ4_NL = 20,
+    CHOIR_IQ4_XS = 23,
     CHOIR_BF16 = 30,
+    CHOIR_MXFP4 = 39,
 } choir_type;
+
+/* Tables by choir_type have this many places. */
+enum { CHOIR_TYPE_LIMIT = CHOIR_MXFP4 + 1 };
 
 typedef struct choir_type_info {
     choir_type type;
@@ -26,6 +37,22 @@ typedef struct choir_type_info {
     int block_bytes;
     bool is_quantized; /* takes quantized activations */
 } choir_type_info;
+
+/* Minima of 32 columns of a row, which are added to its values: 0, 1, or 2, one for each half. */
+static inline int choir_type_minima(choir_type type)
+{
+    switch (type) {
+    case CHOIR_Q4_1:
+    case CHOIR_Q5_1:
+    case CHOIR_Q4_K:
+    case CHOIR_Q5_K:
+        return 1;
+    case CHOIR_Q2_K:
+        return 2;
+    default:
+        return 0;
+    }
+}
 
 /* NULL for an id that this build does not serve. */
 const choir_type_info *choir_type_find(uint32_t id);

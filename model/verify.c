@@ -14,13 +14,13 @@
 typedef struct scales {
     int offset;
     int count;
-    int bytes;         /* of one: 2 or 4 */
+    int bytes;         /* of one: 1, 2 or 4 */
     uint32_t exponent; /* the bits that are all set in NaN and infinity */
 } scales;
 
 static scales scales_of(choir_type type)
 {
-    enum { HALF = 0x7c00, BFLOAT = 0x7f80, FLOAT = 0x7f800000 };
+    enum { E8M0 = 0xff, HALF = 0x7c00, BFLOAT = 0x7f80, FLOAT = 0x7f800000 };
     switch (type) {
     case CHOIR_F32:
         return (scales){0, 1, 4, FLOAT};
@@ -29,13 +29,23 @@ static scales scales_of(choir_type type)
     case CHOIR_BF16:
         return (scales){0, 1, 2, BFLOAT};
     case CHOIR_Q4_0:
+    case CHOIR_Q5_0:
     case CHOIR_Q8_0:
+    case CHOIR_IQ4_NL:
+    case CHOIR_IQ4_XS:
         return (scales){0, 1, 2, HALF};
     case CHOIR_Q4_1: /* d, m */
+    case CHOIR_Q5_1:
     case CHOIR_Q4_K: /* d, dmin */
+    case CHOIR_Q5_K:
         return (scales){0, 2, 2, HALF};
-    case CHOIR_Q6_K: /* d, the last field */
+    case CHOIR_Q2_K: /* d, dmin, the last fields */
+        return (scales){choir_type_info_of(type)->block_bytes - 4, 2, 2, HALF};
+    case CHOIR_Q3_K: /* d, the last field */
+    case CHOIR_Q6_K:
         return (scales){choir_type_info_of(type)->block_bytes - 2, 1, 2, HALF};
+    case CHOIR_MXFP4: /* e */
+        return (scales){0, 1, 1, E8M0};
     }
     assert(!"a type without a rule");
     return (scales){0};

@@ -11,7 +11,8 @@ import tempfile
 BUILD = pathlib.Path(os.environ.get("CHOIR_BUILD", "build")).resolve()
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "choir"
 DEFAULT_MODEL = CACHE / "SmolLM2-135M-Instruct.Q4_1.gguf"
-TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"]
+TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K",
+         "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
 
 # (ranks, shards, stages, tensor split, layer split): every factoring of 1, 2, 3, 4, 5 and 8 ranks,
 # and uneven slices.

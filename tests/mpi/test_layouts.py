@@ -33,7 +33,7 @@ def make_runs(models, is_full):
         axes[3] = fast or ["ref"]
         runs = [(*row[:5], *row[5], "first") for row in settings.pairs(*axes)]
         integer = settings.ACTIVATIONS[:3]
-        runs += [(models[i % 8], layout, 1 + i % 4, "ref", integer[i % 3], "f16", "f16", "first")
+        runs += [(models[i % len(models)], layout, 1 + i % 4, "ref", integer[i % 3], "f16", "f16", "first")
                  for i, layout in enumerate(settings.LAYOUTS) if fast]
         runs += [(model, layout, 1 + layout[2] % 2, best, integer[i % 3], "f16", "f16", "all")
                  for i, (model, layout) in enumerate(zip(models[3:], settings.LAYOUTS[:7]))]

@@ -259,9 +259,15 @@ static size_t last_scale(choir_type type)
 {
     switch (type) {
     case CHOIR_Q4_1:
+    case CHOIR_Q5_1:
     case CHOIR_Q4_K:
+    case CHOIR_Q5_K:
     case CHOIR_F32:
         return 2; /* the upper half of an F32 has its exponent */
+    case CHOIR_Q2_K:
+        return 82;
+    case CHOIR_Q3_K:
+        return 108;
     case CHOIR_Q6_K:
         return 208;
     default:
@@ -281,8 +287,9 @@ static void t10_verify_finds_a_scale_that_is_no_number(void **state)
         /* The last block, of a column that the words must name. */
         const uint64_t at = t->offset + t->bytes - (size_t)types[i].block_bytes;
         const bool is_bfloat = types[i].type == CHOIR_F32 || types[i].type == CHOIR_BF16;
-        const uint16_t nan = is_bfloat ? 0xff81 : 0xfc01;
-        write_at(&f, at + last_scale(types[i].type), &nan, sizeof nan);
+        const bool is_e8m0 = types[i].type == CHOIR_MXFP4;
+        const uint16_t nan = is_e8m0 ? 0xff : is_bfloat ? 0xff81 : 0xfc01;
+        write_at(&f, at + last_scale(types[i].type), &nan, is_e8m0 ? 1 : sizeof nan);
         assert_int_equal(choir_model_verify_tensor(f.model, t), CHOIR_EFORMAT);
         char words[80];
         snprintf(words, sizeof words,
