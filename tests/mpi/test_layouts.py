@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fingerprint does not depend on layout, threads or level: on the tiny shape for every type.
 
-Every two settings meet in one run (all pairs); all other passes (chunks, decode, all together) are
-run on a few layouts. With --full the whole product is walked, which takes hours on two cores.
+For some types every two settings meet in one run (all pairs); every other type is run once on each
+level. All other passes (chunks, decode, all together) are run on a few layouts. With --full the
+whole product is walked, which takes a day on two cores.
 """
 
 import itertools
@@ -12,6 +13,8 @@ import tempfile
 
 import settings
 
+# A float type, blocks of 32 without and with a minimum, super-blocks.
+PAIRED_TYPES = ["F16", "Q8_0", "Q4_1", "Q6_K"]
 CACHES = [("f16", "f16"), ("f32", "f32"), ("q8_0", "f16"), ("f16", "q8_0")]
 
 
@@ -23,20 +26,24 @@ def kind(run):
 
 
 def make_runs(models, is_full):
-    best, alone = settings.levels()[-1], settings.LAYOUTS[0]
-    axes = [models, settings.LAYOUTS, settings.THREADS, settings.levels(), settings.ACTIVATIONS, CACHES]
+    levels, layouts, alone = settings.levels(), settings.LAYOUTS, settings.LAYOUTS[0]
+    best, integer = levels[-1], settings.ACTIVATIONS[:3]
+    axes = [models, layouts, settings.THREADS, levels, settings.ACTIVATIONS, CACHES]
     if is_full:
         runs = [(*row[:5], *row[5], "all") for row in itertools.product(*axes)]
     else:
-        # Plain C is some twenty times slower: it meets each layout, type and number of threads once.
-        fast = settings.levels()[1:]
-        axes[3] = fast or ["ref"]
+        # Plain C is some twenty times slower, so it stays out of the pairs.
+        axes[0] = [model for model in models if model.stem[5:] in PAIRED_TYPES]
+        axes[3] = levels[1:] or levels
         runs = [(*row[:5], *row[5], "first") for row in settings.pairs(*axes)]
-        integer = settings.ACTIVATIONS[:3]
-        runs += [(models[i % len(models)], layout, 1 + i % 4, "ref", integer[i % 3], "f16", "f16", "first")
-                 for i, layout in enumerate(settings.LAYOUTS) if fast]
-        runs += [(model, layout, 1 + layout[2] % 2, best, integer[i % 3], "f16", "f16", "all")
-                 for i, (model, layout) in enumerate(zip(models[3:], settings.LAYOUTS[:7]))]
+        # Each level meets each layout, type and number of threads; a type keeps its activations.
+        for k, level in enumerate(levels):
+            for i, layout in enumerate(layouts):
+                n = (i + 5 * k) % len(models)
+                runs.append((models[n], layout, 1 + (i + k) % 4, level, integer[n % 3], "f16", "f16",
+                             "first"))
+        runs += [(models[n], layout, 1 + layout[2] % 2, best, integer[n % 3], "f16", "f16", "all")
+                 for n, layout in zip(range(3, len(models), 2), layouts)]
     # Each kind is compared with one rank and one thread.
     kinds = sorted({kind(run) for run in runs})
     return [(model, alone, 1, best, activations, k, v, "first")
