@@ -59,12 +59,14 @@ static void fill_higher(void)
         choir_rows_fill_avx2(kernels);
         choir_attention_fill_avx2(kernels);
         choir_linear_fill_avx2(kernels);
+        choir_linear_q15_fill_avx2(kernels);
     }
     if (has_avx512()) {
         choir_kernels *kernels = begin_level(CHOIR_LEVEL_AVX512);
         choir_rows_fill_avx512(kernels);
         choir_attention_fill_avx512(kernels);
         choir_linear_fill_avx512(kernels);
+        choir_linear_q15_fill_avx512(kernels);
     }
 }
 #elif defined(__aarch64__)

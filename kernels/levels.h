@@ -17,12 +17,16 @@ void choir_attention_fill_avx512(choir_kernels *kernels);
 void choir_attention_fill_neon(choir_kernels *kernels);
 void choir_linear_fill_ref(choir_kernels *kernels);
 void choir_linear_fill_avx2(choir_kernels *kernels);
+void choir_linear_q15_fill_avx2(choir_kernels *kernels);
 void choir_linear_fill_avx512(choir_kernels *kernels);
+void choir_linear_q15_fill_avx512(choir_kernels *kernels);
 
 /* Partial sums that wait at once in the tree of CHOIR_MAX_LEAVES leaves, at most: 1 + log2(64). */
 enum { CHOIR_TREE_DEPTH = 7 };
 
 /* For functions that take the type or tile size as a constant and exist to be specialised by it. */
 #define CHOIR_INLINE static inline __attribute__((always_inline))
+/* For what is called from many such functions and large. */
+#define CHOIR_NOINLINE __attribute__((noinline))
 
 #endif

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/blocks.h"
 #include "kernels/cells_avx2.h"
+#include "kernels/format_q8.h"
 #include "kernels/layout.h"
-#include "kernels/levels.h"
 
 #include <assert.h>
+
+#include "kernels/unpack.inc"
 
 #include "kernels/linear.inc"
 
