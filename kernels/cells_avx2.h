@@ -19,7 +19,8 @@
 
 enum {
     CELLS_TILE = 4,          /* tokens that meet a cell once it is loaded */
-    CELLS_FEW = 4,           /* tokens, more than 1, that are worth code of their own */
+    CELLS_FEW = 4,           /* tokens of a pass that takes weights apart in registers */
+    CELLS_MANY = 16,         /* from so many tokens on they are taken apart once, in memory */
     CELLS_FLOAT_TILE = 4,    /* the same of float weights */
     CELLS_ARE_SIGNED = 0,    /* whether offsets of quants are subtracted from the weights */
     CELLS_SIGNED_OFFSET = 0, /* what cells_from_signed() adds */

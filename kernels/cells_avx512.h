@@ -13,7 +13,8 @@
 
 enum {
     CELLS_TILE = 1, /* one token's 8 products after another: tokens overlap out of order */
-    CELLS_FEW = 2,
+    CELLS_FEW = 4,
+    CELLS_MANY = 12,
     CELLS_FLOAT_TILE = 8,
     CELLS_ARE_SIGNED = 0,
     CELLS_SIGNED_OFFSET = 128,
