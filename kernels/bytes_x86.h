@@ -47,4 +47,16 @@ static inline row_bytes bytes_subtract(row_bytes a, int8_t b)
     return _mm_sub_epi8(a, _mm_set1_epi8(b));
 }
 
+/* 2^(e - 128) of the lower 8 bytes, subnormal for e < 2; NaN for 255. */
+static inline __m256 bytes_e8m0(row_bytes e)
+{
+    __m256i wide = _mm256_cvtepu8_epi32(e);
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), 23);
+    __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), wide);
+    __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), wide);
+    __m256i is_nan = _mm256_cmpeq_epi32(wide, _mm256_set1_epi32(255));
+    bits = _mm256_blendv_epi8(bits, small, is_small);
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(bits, _mm256_set1_epi32(0x7fc00000), is_nan));
+}
+
 #endif

@@ -119,21 +119,10 @@ static inline lanes lanes_from_bytes(row_bytes a)
                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(a, 8)))};
 }
 
-static inline __m256 lanes_half_from_e8m0(row_bytes e)
-{
-    __m256i wide = _mm256_cvtepu8_epi32(e);
-    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(wide, _mm256_set1_epi32(1)), 23);
-    __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), wide);
-    __m256i is_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), wide);
-    __m256i is_nan = _mm256_cmpeq_epi32(wide, _mm256_set1_epi32(255));
-    bits = _mm256_blendv_epi8(bits, small, is_small);
-    return _mm256_castsi256_ps(_mm256_blendv_epi8(bits, _mm256_set1_epi32(0x7fc00000), is_nan));
-}
-
 /* 2^(e - 128), subnormal for e < 2; NaN for 255. */
 static inline lanes lanes_from_e8m0(row_bytes e)
 {
-    return (lanes){lanes_half_from_e8m0(e), lanes_half_from_e8m0(_mm_srli_si128(e, 8))};
+    return (lanes){bytes_e8m0(e), bytes_e8m0(_mm_srli_si128(e, 8))};
 }
 
 static inline pairs pairs_from_bytes(row_bytes first, row_bytes second)

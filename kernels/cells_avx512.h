@@ -95,13 +95,9 @@ static inline lanes lanes_from_bytes(row_bytes a)
 
 static inline lanes lanes_from_e8m0(row_bytes e)
 {
-    __m512i wide = _mm512_cvtepu8_epi32(e);
-    __m512i bits = _mm512_slli_epi32(_mm512_sub_epi32(wide, _mm512_set1_epi32(1)), 23);
-    __mmask16 is_small = _mm512_cmplt_epi32_mask(wide, _mm512_set1_epi32(2));
-    __mmask16 is_nan = _mm512_cmpeq_epi32_mask(wide, _mm512_set1_epi32(255));
-    bits = _mm512_mask_sllv_epi32(bits, is_small, _mm512_set1_epi32(0x200000), wide);
-    bits = _mm512_mask_mov_epi32(bits, is_nan, _mm512_set1_epi32(0x7fc00000));
-    return _mm512_castsi512_ps(bits);
+    __m256i low = _mm256_castps_si256(bytes_e8m0(e));
+    __m256i high = _mm256_castps_si256(bytes_e8m0(_mm_srli_si128(e, 8)));
+    return _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
 }
 
 static inline pairs pairs_from_bytes(row_bytes first, row_bytes second)

@@ -69,6 +69,16 @@ static inline __m512i simde_mm512_cvtepu8_epi32(__m128i a)
 #undef _mm512_cvtepu8_epi32
 #define _mm512_cvtepu8_epi32(a) simde_mm512_cvtepu8_epi32(a)
 
+/* SIMDe has it, but its alias takes four arguments. */
+static inline __m512i simde_mm512_madd_of_halves(__m512i a, __m512i b)
+{
+    simde_halves x = {.whole = a}, y = {.whole = b};
+    simde_halves r = {.i = {_mm256_madd_epi16(x.i[0], y.i[0]), _mm256_madd_epi16(x.i[1], y.i[1])}};
+    return r.whole;
+}
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_of_halves(a, b)
+
 static inline __m512i simde_mm512_cvtepi16_epi32(__m256i a)
 {
     simde_halves r = {.i = {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(a)),
