@@ -13,7 +13,7 @@
 #ifndef CHOIR_KERNELS_CELLS_AVX2_H
 #define CHOIR_KERNELS_CELLS_AVX2_H
 
-#include "kernels/bytes_x86.h"
+#include "kernels/bytes_avx2.h"
 #include "kernels/lanes_avx2.h"
 #include "kernels/levels.h"
 

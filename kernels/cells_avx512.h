@@ -7,7 +7,7 @@
 #ifndef CHOIR_KERNELS_CELLS_AVX512_H
 #define CHOIR_KERNELS_CELLS_AVX512_H
 
-#include "kernels/bytes_x86.h"
+#include "kernels/bytes_avx2.h"
 #include "kernels/lanes_avx512.h"
 #include "kernels/levels.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sixteen bytes, one for each row of a group: how the levels of x86 take scales apart. */
-#ifndef CHOIR_KERNELS_BYTES_X86_H
-#define CHOIR_KERNELS_BYTES_X86_H
+/* Sixteen bytes, one for each row of a group: how AVX2 and AVX-512 take scales apart. */
+#ifndef CHOIR_KERNELS_BYTES_AVX2_H
+#define CHOIR_KERNELS_BYTES_AVX2_H
 
 #include <immintrin.h>
 #include <stdint.h>
