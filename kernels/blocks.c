@@ -282,27 +282,40 @@ void choir_piece_read(choir_piece *piece, choir_type type, const uint8_t *block,
     readers[type](piece, block, index);
 }
 
-int choir_quant_value(choir_type type, uint8_t q)
+/* What is taken away from a quant that stands for a number. */
+static int offset_of(choir_type type)
 {
     switch (type) {
     case CHOIR_Q3_K:
-        return q - 4;
+        return 4;
     case CHOIR_Q4_0:
-        return q - 8;
+        return 8;
     case CHOIR_Q5_0:
-        return q - 16;
+        return 16;
     case CHOIR_Q6_K:
-        return q - 32;
-    case CHOIR_Q8_0:
-        return (int8_t)q;
-    case CHOIR_IQ4_NL:
-    case CHOIR_IQ4_XS:
-        return choir_iq4_values[q];
-    case CHOIR_MXFP4:
-        return choir_mxfp4_values[q];
+        return 32;
     default:
-        return q;
+        return 0;
     }
+}
+
+void choir_quant_values(int16_t *values, choir_type type, const uint8_t *q, int n)
+{
+    const int offset = offset_of(type);
+    const int8_t *table = NULL;
+    if (type == CHOIR_IQ4_NL || type == CHOIR_IQ4_XS)
+        table = choir_iq4_values;
+    if (type == CHOIR_MXFP4)
+        table = choir_mxfp4_values;
+    if (table != NULL)
+        for (int i = 0; i < n; i++)
+            values[i] = table[q[i]];
+    else if (type == CHOIR_Q8_0)
+        for (int i = 0; i < n; i++)
+            values[i] = (int8_t)q[i];
+    else
+        for (int i = 0; i < n; i++)
+            values[i] = (int16_t)(q[i] - offset);
 }
 
 /* What multiplies the integers of each half, and what is added. All products are exact in f32. */
@@ -345,12 +358,13 @@ static void read_factors(float scale[2], float m[2], const choir_piece *piece, c
 void choir_piece_values(float y[32], const choir_piece *piece, choir_type type)
 {
     float scale[2], m[2];
+    int16_t values[32];
     read_factors(scale, m, piece, type);
-    for (int i = 0; i < 32; i++) {
-        y[i] = scale[i / 16] * (float)choir_quant_value(type, piece->q[i]);
-        if (choir_type_minima(type) > 0)
-            y[i] = y[i] + m[i / 16];
-    }
+    choir_quant_values(values, type, piece->q, 32);
+    for (int i = 0; i < 32; i++)
+        y[i] = scale[i / 16] * (float)values[i];
+    for (int i = 0; i < 32 && choir_type_minima(type) > 0; i++)
+        y[i] = y[i] + m[i / 16];
 }
 
 void choir_dequantize(float *y, const uint8_t *blocks, choir_type type, int64_t n)

@@ -22,8 +22,8 @@ typedef struct choir_piece {
 extern const int8_t choir_iq4_values[16];
 extern const int8_t choir_mxfp4_values[16];
 
-/* The integer that a stored quant stands for: "value" of numerics.md, "Linear layers". */
-int choir_quant_value(choir_type type, uint8_t q);
+/* The integers that n stored quants stand for: "value" of numerics.md, "Linear layers". */
+void choir_quant_values(int16_t *values, choir_type type, const uint8_t *q, int n);
 /* Takes piece `index` out of a block: 0 for blocks of 32, 0..7 for super-blocks of 256. */
 void choir_piece_read(choir_piece *piece, choir_type type, const uint8_t *block, int index);
 /* The 32 values, each rounded once. */

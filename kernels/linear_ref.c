@@ -102,9 +102,7 @@ static void unpack_quants(block *b, choir_type type, const uint8_t *quants)
         unpack_nibbles(b->q, quants);
         break;
     }
-    for (int r = 0; r < ROWS; r++)
-        for (int i = 0; i < 32; i++)
-            b->v[r][i] = (int16_t)choir_quant_value(type, b->q[r][i]);
+    choir_quant_values(b->v[0], type, b->q[0], ROWS * 32);
 }
 
 /* Q3_K's two scales of row r, 6 bits each. */
