@@ -78,6 +78,8 @@ static void fill_higher(void)
         choir_kernels *kernels = begin_level(CHOIR_LEVEL_NEON);
         choir_rows_fill_neon(kernels);
         choir_attention_fill_neon(kernels);
+        choir_linear_fill_neon(kernels);
+        choir_linear_q15_fill_neon(kernels);
     }
 }
 #else

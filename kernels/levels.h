@@ -20,6 +20,8 @@ void choir_linear_fill_avx2(choir_kernels *kernels);
 void choir_linear_q15_fill_avx2(choir_kernels *kernels);
 void choir_linear_fill_avx512(choir_kernels *kernels);
 void choir_linear_q15_fill_avx512(choir_kernels *kernels);
+void choir_linear_fill_neon(choir_kernels *kernels);
+void choir_linear_q15_fill_neon(choir_kernels *kernels);
 
 /* Partial sums that wait at once in the tree of CHOIR_MAX_LEAVES leaves, at most: 1 + log2(64). */
 enum { CHOIR_TREE_DEPTH = 7 };

@@ -61,7 +61,7 @@ foreach(check ${checks})
     set_tests_properties(check/${name} PROPERTIES TIMEOUT 300 LABELS check
         ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
 endforeach()
-set_tests_properties(check/check_clang check/check_sanitized PROPERTIES TIMEOUT 1200 PROCESSORS 2
+set_tests_properties(check/check_clang check/check_neon check/check_sanitized PROPERTIES TIMEOUT 1200 PROCESSORS 2
     LABELS "check;build")
 
 include(tests/fixtures/fixtures.cmake)
