@@ -155,17 +155,19 @@ typedef struct choir_attention_state {
 } choir_attention_state;
 
 /*
- * One span for `n_heads` query heads that share a KV head, as if it were the whole.
+ * One span for some queries that look at the same KV head: heads of its group, and rows of one
+ * sequence. For each as if the span were the whole.
  *
- *   states     [n_heads], overwritten
- *   q          [n_heads][S], rotated and scaled
+ *   states     [n_queries], overwritten
+ *   q          [n_queries][S], rotated and scaled
  *   key_pages  [n_pages] the span's pages for this KV head, n_pages <= CHOIR_SPAN_PAGES
- *   n_visible  positions of the span that the query may see, 1..64 * n_pages
+ *   n_visible  [n_queries] positions of the span that each may see, 0..64 * n_pages; with 0 the
+ *              state is (-inf, 0, 0), which a merge passes over
  */
-typedef void (*choir_attention_span_fn)(choir_attention_state *states, const float *q, int n_heads,
-                                        int64_t S, const void *const *key_pages,
+typedef void (*choir_attention_span_fn)(choir_attention_state *states, const float *q,
+                                        int n_queries, int64_t S, const void *const *key_pages,
                                         const void *const *value_pages, choir_cache_type key_type,
-                                        choir_cache_type value_type, int64_t n_visible);
+                                        choir_cache_type value_type, const int64_t *n_visible);
 /*
  * Merges the next span's state into the running one, ascending; S elements. The running one may
  * start as the first span's state or as m = -inf, l = 0.

@@ -12,6 +12,9 @@
 enum {
     /* With fewer (row, KV head) pairs for each thread the heads or spans are dealt. */
     PAIRS_OF_A_THREAD = 4,
+    /* Queries of a task, of rows that follow each other: their q and o stay in the first cache. */
+    RUN_ROWS = 8,
+    RUN_QUERIES = 32,
     SPAN_POSITIONS = CHOIR_SPAN_PAGES * CHOIR_PAGE_POSITIONS,
 };
 
@@ -22,18 +25,25 @@ typedef struct row_place {
     int32_t first_task;
 } row_place;
 
-/* What one thread needs: rotated queries of a group, and its states, twice. */
+/* Rows of one sequence that follow each other. */
+typedef struct row_run {
+    int32_t first, n;
+} row_run;
+
+/* What one thread needs: rotated queries of a run, and their states, twice. */
 typedef struct scratch {
-    float *q;                              /* [group][S] */
-    choir_attention_state *running, *span; /* [group] */
-    float *outputs;                        /* [2][group][S] */
+    float *q;                              /* [run's rows][group][S] */
+    int64_t *n_visible;                    /* [run's rows][group] */
+    choir_attention_state *running, *span; /* [run's rows][group] */
+    float *outputs;                        /* [2][run's rows][group][S] */
 } scratch;
 
 /* How the rows of a step are dealt. */
 typedef struct dealing {
-    int n_rows, n_tasks;
+    int n_rows, n_runs, n_tasks;
     int64_t n_kv_heads, n_parts; /* of a row; a part is the whole group or one head of it */
-    bool has_spans, has_rows;    /* a task is one span, a whole row; else a (row, KV head) */
+    bool has_spans;              /* a task is one span of a row */
+    bool has_rows;               /* a task is all KV heads of a run; else one of them */
 } dealing;
 
 struct choir_attend {
@@ -41,6 +51,8 @@ struct choir_attend {
     int64_t S, group, n_kv_heads;
     float q_scale;
     row_place *places;  /* [max_rows] */
+    row_run *runs;      /* [max_rows] */
+    int64_t max_run;    /* rows of one */
     scratch *scratches; /* [n_threads] */
     dealing dealing;
     _Alignas(64) atomic_int next_task[2]; /* of even and odd layers */
@@ -64,13 +76,15 @@ static choir_status allocate_states(choir_attention_state **states, float **outp
     return status;
 }
 
-static choir_status allocate_scratch(scratch *s, size_t group, size_t S)
+static choir_status allocate_scratch(scratch *s, size_t n_queries, size_t S)
 {
-    choir_status status = choir_alloc_aligned(group * S, sizeof *s->q, (void **)&s->q);
+    choir_status status = choir_alloc_aligned(n_queries * S, sizeof *s->q, (void **)&s->q);
     if (status == CHOIR_OK)
-        status = allocate_states(&s->running, &s->outputs, 2 * group, S);
+        status = choir_alloc(n_queries, sizeof *s->n_visible, (void **)&s->n_visible);
     if (status == CHOIR_OK)
-        s->span = s->running + group;
+        status = allocate_states(&s->running, &s->outputs, 2 * n_queries, S);
+    if (status == CHOIR_OK)
+        s->span = s->running + n_queries;
     return status;
 }
 
@@ -86,10 +100,14 @@ choir_status choir_attend_create(const choir_attend_parts *parts, choir_attend *
     a->group = h->n_heads / h->n_kv_heads;
     a->n_kv_heads = choir_range_size(parts->slice->kv_heads);
     a->q_scale = 1.0f / sqrtf((float)a->S);
+    a->max_run = RUN_QUERIES / a->group < RUN_ROWS ? RUN_QUERIES / a->group : RUN_ROWS;
+    a->max_run = a->max_run > 0 ? a->max_run : 1;
     a->max_pairs = PAIRS_OF_A_THREAD * parts->n_threads;
     a->max_spans = choir_ceil_div(choir_kv_shape_of(parts->kv)->pages_per_slot, CHOIR_SPAN_PAGES);
     const size_t n_heads = (size_t)(a->max_pairs * a->group), S = (size_t)a->S;
     status = choir_alloc((size_t)parts->max_rows, sizeof *a->places, (void **)&a->places);
+    if (status == CHOIR_OK)
+        status = choir_alloc((size_t)parts->max_rows, sizeof *a->runs, (void **)&a->runs);
     if (status == CHOIR_OK)
         status = allocate_states(&a->states, &a->outputs, n_heads * (size_t)a->max_spans, S);
     if (status == CHOIR_OK)
@@ -98,7 +116,7 @@ choir_status choir_attend_create(const choir_attend_parts *parts, choir_attend *
         status =
             choir_alloc((size_t)parts->n_threads, sizeof *a->scratches, (void **)&a->scratches);
     for (int t = 0; status == CHOIR_OK && t < parts->n_threads; t++)
-        status = allocate_scratch(&a->scratches[t], (size_t)a->group, S);
+        status = allocate_scratch(&a->scratches[t], (size_t)(a->max_run * a->group), S);
 done:
     if (status != CHOIR_OK)
         choir_attend_destroy(&a);
@@ -113,11 +131,13 @@ void choir_attend_destroy(choir_attend **attend)
         return;
     for (int t = 0; a->scratches && t < a->parts.n_threads; t++) {
         free(a->scratches[t].q);
+        free(a->scratches[t].n_visible);
         free(a->scratches[t].running);
         free(a->scratches[t].outputs);
     }
     free(a->scratches);
     free(a->places);
+    free(a->runs);
     free(a->states);
     free(a->outputs);
     free((void *)a->n_done);
@@ -132,19 +152,35 @@ static int64_t spans_of(const row_place *place)
     return choir_ceil_div(place->position + 1, SPAN_POSITIONS);
 }
 
+/* Runs as long as they may be while every thread has enough of them. */
+static void make_runs(choir_attend *a, int n_rows)
+{
+    dealing *d = &a->dealing;
+    int64_t longest = n_rows * a->n_kv_heads / a->max_pairs;
+    longest = longest < 1 ? 1 : longest < a->max_run ? longest : a->max_run;
+    for (int t = 0; t < n_rows; t++) {
+        const bool is_next = t > 0 && a->places[t].slot == a->places[t - 1].slot;
+        if (is_next && a->runs[d->n_runs - 1].n < longest)
+            a->runs[d->n_runs - 1].n++;
+        else
+            a->runs[d->n_runs++] = (row_run){t, 1};
+    }
+}
+
 static void deal(choir_attend *a, int n_rows)
 {
     dealing *d = &a->dealing;
-    *d = (dealing){.n_rows = n_rows, .n_kv_heads = a->n_kv_heads, .n_parts = 1};
-    /* A task quantizes what it has written, so that must be whole blocks: else a row is a task. */
-    d->has_rows = a->S % CHOIR_BLOCK_COLUMNS != 0;
-    const int64_t n_pairs = n_rows * d->n_kv_heads;
+    const int64_t n_pairs = n_rows * a->n_kv_heads;
     int64_t n_spans = 0;
-    for (int t = 0; t < n_rows; t++)
-        n_spans += spans_of(&a->places[t]);
-    d->n_tasks = (int)(d->has_rows ? n_rows : n_pairs);
+    *d = (dealing){.n_rows = n_rows, .n_kv_heads = a->n_kv_heads, .n_parts = 1};
+    /* A task quantizes what it has written, so that must be whole blocks: else all heads. */
+    d->has_rows = a->S % CHOIR_BLOCK_COLUMNS != 0;
+    make_runs(a, n_rows);
+    d->n_tasks = (int)(d->n_runs * (d->has_rows ? 1 : d->n_kv_heads));
     if (d->has_rows || n_pairs >= a->max_pairs)
         return;
+    for (int t = 0; t < n_rows; t++)
+        n_spans += spans_of(&a->places[t]);
     d->has_spans = true;
     d->n_parts = n_spans * d->n_kv_heads >= a->max_pairs ? 1 : a->group;
     d->n_tasks = 0;
@@ -234,52 +270,63 @@ static choir_range heads_of(const choir_attend *a, int64_t kv_head)
                          (end < slice->heads.end ? end : slice->heads.end) - slice->heads.begin};
 }
 
-static void rotate_queries(const layer_pass *p, int64_t t, choir_range heads, float *q)
+/* q [rows][heads][S] of a run; returns how many queries there are. */
+static int rotate_queries(const layer_pass *p, row_run run, choir_range heads, float *q)
 {
     const choir_attend *a = p->a;
     const int64_t n = choir_range_size(heads) * a->S;
-    memcpy(q, p->q + t * p->out->cols + heads.begin * a->S, (size_t)n * sizeof *q);
-    for (int64_t i = 0; i < n; i += a->S)
-        rotate(a, q + i, a->places[t].position);
-    for (int64_t i = 0; i < n; i++)
-        q[i] *= a->q_scale;
+    for (int32_t t = run.first; t < run.first + run.n; t++, q += n) {
+        memcpy(q, p->q + t * p->out->cols + heads.begin * a->S, (size_t)n * sizeof *q);
+        for (int64_t i = 0; i < n; i += a->S)
+            rotate(a, q + i, a->places[t].position);
+        for (int64_t i = 0; i < n; i++)
+            q[i] *= a->q_scale;
+    }
+    return (int)(run.n * choir_range_size(heads));
 }
 
-/* One span of a row's positions, for some query heads that read one KV head. */
-static void look(const layer_pass *p, choir_attention_state *states, const float *q, int n_heads,
-                 int64_t t, int64_t kv_head, int64_t span)
+/* One span of the positions that a run sees, for `n` queries, some of each row. */
+static void look(const layer_pass *p, choir_attention_state *states, const scratch *s, int n,
+                 row_run run, int64_t kv_head, int64_t span)
 {
     const choir_attend *a = p->a;
     const choir_kv_shape *shape = choir_kv_shape_of(a->parts.kv);
-    const row_place place = a->places[t];
+    const int slot = a->places[run.first].slot;
     const int64_t first = span * CHOIR_SPAN_PAGES;
-    const int64_t rest = place.position + 1 - span * SPAN_POSITIONS;
-    const int64_t n_visible = rest < SPAN_POSITIONS ? rest : SPAN_POSITIONS;
     const void *keys[CHOIR_SPAN_PAGES], *values[CHOIR_SPAN_PAGES];
-    for (int64_t i = 0; i * CHOIR_PAGE_POSITIONS < n_visible; i++) {
-        keys[i] = choir_kv_keys(a->parts.kv, place.slot, first + i, p->layer, kv_head);
-        values[i] = choir_kv_values(a->parts.kv, place.slot, first + i, p->layer, kv_head);
+    int64_t most = 0;
+    for (int i = 0; i < n; i++) {
+        const row_place *place = &a->places[run.first + i / (n / run.n)];
+        const int64_t rest = place->position + 1 - span * SPAN_POSITIONS;
+        most = rest < 0 ? 0 : rest < SPAN_POSITIONS ? rest : SPAN_POSITIONS;
+        s->n_visible[i] = most;
     }
-    a->parts.kernels->attention_span(states, q, n_heads, a->S, keys, values, shape->key_type,
-                                     shape->value_type, n_visible);
+    for (int64_t i = 0; i * CHOIR_PAGE_POSITIONS < most; i++) { /* the last row sees most */
+        keys[i] = choir_kv_keys(a->parts.kv, slot, first + i, p->layer, kv_head);
+        values[i] = choir_kv_values(a->parts.kv, slot, first + i, p->layer, kv_head);
+    }
+    a->parts.kernels->attention_span(states, s->q, n, a->S, keys, values, shape->key_type,
+                                     shape->value_type, s->n_visible);
 }
 
-/* A whole (row, KV head). */
-static void attend_pair(const layer_pass *p, int64_t t, int64_t kv_head, const scratch *s)
+/* A run's rows for one KV head, all positions. */
+static void attend_run(const layer_pass *p, row_run run, int64_t kv_head, const scratch *s)
 {
     const choir_attend *a = p->a;
     const choir_range heads = heads_of(a, kv_head);
-    const int n_heads = (int)choir_range_size(heads);
-    float *out = p->out->f32 + t * p->out->cols + heads.begin * a->S;
-    rotate_queries(p, t, heads, s->q);
-    look(p, s->running, s->q, n_heads, t, kv_head, 0);
-    for (int64_t span = 1; span < spans_of(&a->places[t]); span++) {
-        look(p, s->span, s->q, n_heads, t, kv_head, span);
-        for (int i = 0; i < n_heads; i++)
+    const int n = rotate_queries(p, run, heads, s->q), n_heads = (int)choir_range_size(heads);
+    const int64_t n_spans = spans_of(&a->places[run.first + run.n - 1]);
+    look(p, s->running, s, n, run, kv_head, 0);
+    for (int64_t span = 1; span < n_spans; span++) {
+        look(p, s->span, s, n, run, kv_head, span);
+        for (int i = 0; i < n; i++)
             a->parts.kernels->attention_merge(&s->running[i], &s->span[i], a->S);
     }
-    for (int i = 0; i < n_heads; i++)
-        a->parts.kernels->attention_finish(out + i * a->S, &s->running[i], a->S);
+    for (int i = 0; i < n; i++) {
+        const int64_t t = run.first + i / n_heads, head = heads.begin + i % n_heads;
+        a->parts.kernels->attention_finish(p->out->f32 + t * p->out->cols + head * a->S,
+                                           &s->running[i], a->S);
+    }
 }
 
 static void quantize_heads(const layer_pass *p, int64_t t, choir_range heads)
@@ -311,8 +358,9 @@ static void attend_span(const layer_pass *p, int64_t t, int64_t kv_head, choir_r
     const int64_t place = (t * a->n_kv_heads + kv_head) * a->group;
     const int64_t first = heads.begin - heads_of(a, kv_head).begin; /* within the group */
     const int n_heads = (int)choir_range_size(heads);
-    rotate_queries(p, t, heads, s->q);
-    look(p, s->running, s->q, n_heads, t, kv_head, span);
+    const row_run row = {(int32_t)t, 1};
+    rotate_queries(p, row, heads, s->q);
+    look(p, s->running, s, n_heads, row, kv_head, span);
     for (int i = 0; i < n_heads; i++) {
         choir_attention_state *states = a->states + (place + first + i) * a->max_spans;
         choir_attention_state *mine = &states[span];
@@ -347,20 +395,20 @@ static void run_span_task(const layer_pass *p, int task, const scratch *s)
         attend_span(p, t, kv_head, heads, span, s);
 }
 
-static void run_task(const layer_pass *p, int task, const scratch *s)
+/* Task of a dealing with runs: from the last rows, which see most, to the first. */
+static void run_rows_task(const layer_pass *p, int task, const scratch *s)
 {
     const choir_attend *a = p->a;
-    if (a->dealing.has_spans) {
-        run_span_task(p, task, s);
-    } else if (!a->dealing.has_rows) {
-        const int64_t t = task / a->n_kv_heads, kv_head = task % a->n_kv_heads;
-        attend_pair(p, t, kv_head, s);
-        quantize_heads(p, t, heads_of(a, kv_head));
-    } else {
-        for (int64_t kv_head = 0; kv_head < a->n_kv_heads; kv_head++)
-            attend_pair(p, task, kv_head, s);
-        quantize_heads(p, task, (choir_range){0, p->out->cols / a->S});
-    }
+    const int64_t n_kv_heads = a->n_kv_heads, n_tasks = a->dealing.has_rows ? 1 : n_kv_heads;
+    const row_run run = a->runs[a->dealing.n_runs - 1 - task / n_tasks];
+    const int64_t first = task % n_tasks, end = a->dealing.has_rows ? n_kv_heads : first + 1;
+    choir_range heads = {0, p->out->cols / a->S};
+    for (int64_t kv_head = first; kv_head < end; kv_head++)
+        attend_run(p, run, kv_head, s);
+    if (!a->dealing.has_rows)
+        heads = heads_of(a, first);
+    for (int32_t t = run.first; t < run.first + run.n; t++)
+        quantize_heads(p, t, heads);
 }
 
 void choir_attend_run(choir_attend *attend, int64_t layer, const float *q, const choir_rows *out,
@@ -373,5 +421,8 @@ void choir_attend_run(choir_attend *attend, int64_t layer, const float *q, const
     if (team->thread == 0)
         atomic_store(&attend->next_task[(layer + 1) % 2], 0);
     for (int task; (task = atomic_fetch_add(next_task, 1)) < attend->dealing.n_tasks;)
-        run_task(&p, task, s);
+        if (attend->dealing.has_spans)
+            run_span_task(&p, task, s);
+        else
+            run_rows_task(&p, task, s);
 }

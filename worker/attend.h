@@ -4,7 +4,8 @@
  * heads look at them. Inside a parallel region the work is taken in *tasks*, one after the other by
  * whoever is free; what a task computes does not depend on who takes it:
  *
- *     many rows              (row, KV head): all query heads of the group, all positions
+ *     many rows              (some rows of a sequence, KV head): all query heads of the group, all
+ *                            positions; a loaded page serves all queries
  *     few rows, short        (row, query head)
  *     few rows, long         (row, KV head or query head, span of 1,024 positions); whoever ends
  *                            the last span of a head merges all of them, ascending

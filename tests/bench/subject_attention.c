@@ -16,8 +16,8 @@ typedef struct attention_data {
     int64_t n_copies;
     size_t pool_bytes;
     void *pool; /* [n_copies] caches, each [kv head][keys, values][page], all equal */
-    float *q;   /* [T][H][S] */
-    float *out; /* [T][H][S] */
+    float *q;   /* [T * H][S], in the order of the tasks */
+    float *out; /* the same */
 } attention_data;
 
 static int64_t n_pages(const attention_data *d)
@@ -58,29 +58,35 @@ static choir_status fill_pool(const choir_subject_options *options, attention_da
     return status;
 }
 
-/* As worker/forward.c does it: a task is a row and a KV head, dealt in turn. */
+enum { MAX_QUERIES = 32, MAX_ROWS = 8 };
+
+/* As worker/attend.c does it: a task is some rows and a KV head, dealt in turn. */
 static void run(const void *context, int64_t iteration, int thread, int n_threads)
 {
     const choir_subject_run *r = context;
-    enum { MAX_GROUP = 16 };
     const attention_data *d = r->subject->data;
-    const int64_t S = d->S, heads = d->n_kv_heads * d->group;
+    const int most = MAX_QUERIES / d->group < MAX_ROWS ? MAX_QUERIES / d->group : MAX_ROWS;
+    const int64_t n_runs = choir_ceil_div(r->T, most), S = d->S;
     const int64_t copy = iteration % d->n_copies;
-    assert(d->group <= MAX_GROUP);
-    for (int64_t task = thread; task < r->T * d->n_kv_heads; task += n_threads) {
-        const int64_t kv_head = task % d->n_kv_heads;
-        const int64_t at = (task / d->n_kv_heads * heads + kv_head * d->group) * S;
+    assert(d->group <= MAX_QUERIES);
+    for (int64_t task = thread; task < n_runs * d->n_kv_heads; task += n_threads) {
+        const int64_t kv_head = task % d->n_kv_heads, first = task / d->n_kv_heads * most;
+        const int n = (int)(r->T - first < most ? r->T - first : most) * d->group;
+        float *q = d->q + (first * d->n_kv_heads * d->group + kv_head * n) * S;
+        float *out = d->out + (q - d->q);
         const void *keys[CHOIR_SPAN_PAGES], *values[CHOIR_SPAN_PAGES];
+        choir_attention_state states[MAX_QUERIES];
+        int64_t n_visible[MAX_QUERIES];
         for (int64_t page = 0; page < n_pages(d); page++) {
             keys[page] = page_at(d, copy, kv_head, false, page);
             values[page] = page_at(d, copy, kv_head, true, page);
         }
-        choir_attention_state states[MAX_GROUP];
-        for (int i = 0; i < d->group; i++)
-            states[i].o = d->out + at + i * S;
-        r->kernels->attention_span(states, d->q + at, d->group, S, keys, values, d->type, d->type,
-                                   d->n_positions);
-        for (int i = 0; i < d->group; i++)
+        for (int i = 0; i < n; i++) {
+            states[i].o = out + i * S;
+            n_visible[i] = d->n_positions;
+        }
+        r->kernels->attention_span(states, q, n, S, keys, values, d->type, d->type, n_visible);
+        for (int i = 0; i < n; i++)
             r->kernels->attention_finish(states[i].o, &states[i], S);
     }
 }

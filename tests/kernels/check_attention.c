@@ -8,11 +8,12 @@
 
 enum { MOST_POSITIONS = 1200, MOST_HEADS = 9, MOST_S = 160, PAGES = MOST_POSITIONS / 64 + 1 };
 
-/* A KV head's cache and the query heads that share it; *_read is what the pages give back. */
+/* A KV head's cache and the queries that share it: heads and rows, of which some see less. */
 typedef struct scene {
     choir_cache_type key_type, value_type;
     int64_t S, n;
     int n_heads;
+    int64_t seen[MOST_HEADS]; /* <= n */
     void *key_pages[PAGES], *value_pages[PAGES];
     float keys[MOST_POSITIONS][MOST_S], values[MOST_POSITIONS][MOST_S];
     float q[MOST_HEADS * MOST_S];
@@ -59,6 +60,8 @@ static scene *scene_make(choir_cache_type key_type, choir_cache_type value_type,
         round_row(s->values[j], S, value_type);
     }
     check_random_floats(s->q, n_heads * S, 2 / sqrtf((float)S), seed);
+    for (int h = 0; h < n_heads; h++)
+        s->seen[h] = n;
     return s;
 }
 
@@ -82,7 +85,11 @@ static void run(const choir_kernels *kernels, const scene *s, float *out)
         span[h].o = buffers[2 * h + 1].data;
     }
     for (int64_t first = 0; first < s->n; first += 1024) {
-        int64_t n_visible = s->n - first < 1024 ? s->n - first : 1024;
+        int64_t n_visible[MOST_HEADS];
+        for (int h = 0; h < s->n_heads; h++) {
+            const int64_t rest = s->seen[h] - first;
+            n_visible[h] = rest < 0 ? 0 : rest < 1024 ? rest : 1024;
+        }
         kernels->attention_span(first == 0 ? running : span, s->q, s->n_heads, s->S,
                                 (const void *const *)s->key_pages + first / 64,
                                 (const void *const *)s->value_pages + first / 64, s->key_type,
@@ -138,11 +145,12 @@ static void naive_page(const scene *s, const float *q, int64_t first, int64_t la
 static void naive(const scene *s, float *out)
 {
     for (int h = 0; h < s->n_heads; h++) {
+        const int64_t n = s->seen[h];
         naive_state all = {.m = -INFINITY};
-        for (int64_t first = 0; first < s->n; first += 1024) {
+        for (int64_t first = 0; first < n; first += 1024) {
             naive_state span = {.m = -INFINITY};
-            for (int64_t page = first; page < s->n && page < first + 1024; page += 64)
-                naive_page(s, s->q + h * s->S, page, page + 64 < s->n ? page + 64 : s->n, &span);
+            for (int64_t page = first; page < n && page < first + 1024; page += 64)
+                naive_page(s, s->q + h * s->S, page, page + 64 < n ? page + 64 : n, &span);
             if (first == 0) {
                 all = span;
                 continue;
@@ -160,18 +168,19 @@ static void naive(const scene *s, float *out)
 }
 
 /* The textbook formula. */
-static void exact(const scene *s, const float *q, double *out)
+static void exact(const scene *s, int h, double *out)
 {
     static double score[MOST_POSITIONS];
+    const float *q = s->q + h * s->S;
     double highest = -INFINITY, sum = 0;
-    for (int64_t j = 0; j < s->n; j++) {
+    for (int64_t j = 0; j < s->seen[h]; j++) {
         score[j] = 0;
         for (int64_t c = 0; c < s->S; c++)
             score[j] += (double)q[c] * (double)s->keys[j][c];
         highest = score[j] > highest ? score[j] : highest;
     }
     memset(out, 0, (size_t)s->S * sizeof *out);
-    for (int64_t j = 0; j < s->n; j++) {
+    for (int64_t j = 0; j < s->seen[h]; j++) {
         double p = exp(score[j] - highest);
         sum += p;
         for (int64_t i = 0; i < s->S; i++)
@@ -188,7 +197,7 @@ static void check_scene(const scene *s)
     naive(s, want);
     for (int h = 0; h < s->n_heads; h++) {
         double near[MOST_S];
-        exact(s, s->q + h * s->S, near);
+        exact(s, h, near);
         for (int64_t i = 0; i < s->S; i++)
             if (fabs((double)want[h * s->S + i] - near[i]) > 1e-5)
                 fail_msg("%g is far from %g", (double)want[h * s->S + i], near[i]);
@@ -201,6 +210,15 @@ static void check_scene(const scene *s)
         run(kernels, s, out.data);
         check_same_bits(out.data, want, n, choir_level_name((choir_level)level));
         check_buffer_free(&out);
+    }
+}
+
+/* As rows do that follow each other: each query sees `step` positions less than the one behind. */
+static void see_less(scene *s, int64_t step)
+{
+    for (int h = 0; h < s->n_heads; h++) {
+        const int64_t seen = s->n - (s->n_heads - 1 - h) * step;
+        s->seen[h] = seen > 0 ? seen : 1;
     }
 }
 
@@ -219,6 +237,8 @@ static void check_shapes(void **state)
                 scene *s = scene_make((choir_cache_type)k, (choir_cache_type)v, S, 1 + i % 9,
                                       lengths[(i + v) % 8], &seed);
                 check_scene(s);
+                see_less(s, 1 + i % 3);
+                check_scene(s);
                 scene_free(s);
             }
 }
@@ -231,6 +251,10 @@ static void check_spans(void **state)
     static const int64_t lengths[] = {1024, 1025, 1100};
     for (int i = 0; i < 3; i++) {
         scene *s = scene_make(CHOIR_CACHE_F16, CHOIR_CACHE_F16, 64, 3, lengths[i], &seed);
+        check_scene(s);
+        see_less(s, 1);
+        check_scene(s);
+        see_less(s, 40);
         check_scene(s);
         scene_free(s);
     }
@@ -300,7 +324,7 @@ static void check_exp(void **state)
             choir_attention_state st = {.o = o};
             const void *key_page = keys, *value_page = values;
             kernels->attention_span(&st, q, 1, S, &key_page, &value_page, CHOIR_CACHE_F32,
-                                    CHOIR_CACHE_F32, 64);
+                                    CHOIR_CACHE_F32, &(int64_t){64});
             check_same_bits(o + 1, want + 1, 63, "exp");
             kernels->attention_finish(finish, &st, S);
             assert_true(finish[0] == 0);
@@ -335,15 +359,15 @@ static void check_not_finite(void **state)
                 const void *value_pages[] = {values, values, values};
                 choir_attention_state st = {.o = o}, other = {.o = other_o};
                 kernels->attention_span(&st, q, 1, S, key_pages, value_pages, CHOIR_CACHE_F32,
-                                        CHOIR_CACHE_F32, 2 * PAGE + 5);
+                                        CHOIR_CACHE_F32, &(int64_t){2 * PAGE + 5});
                 kernels->attention_finish(out, &st, S);
                 assert_true(is_nan ? out[0] != out[0] : out[0] == 1);
                 /* The bad page as a span of its own, before and behind a good one. */
                 int good = bad == 0;
                 kernels->attention_span(&st, q, 1, S, &key_pages[bad], value_pages, CHOIR_CACHE_F32,
-                                        CHOIR_CACHE_F32, 5);
+                                        CHOIR_CACHE_F32, &(int64_t){5});
                 kernels->attention_span(&other, q, 1, S, &key_pages[good], value_pages,
-                                        CHOIR_CACHE_F32, CHOIR_CACHE_F32, 5);
+                                        CHOIR_CACHE_F32, CHOIR_CACHE_F32, &(int64_t){5});
                 assert_true(is_nan || (st.m == -INFINITY && st.l == 0));
                 kernels->attention_merge(bad % 2 ? &st : &other, bad % 2 ? &other : &st, S);
                 kernels->attention_finish(out, bad % 2 ? &st : &other, S);
