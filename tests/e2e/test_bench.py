@@ -50,6 +50,19 @@ with Home() as home:
         cli.equal([(row["n_prompt"], row["n_gen"], row["batch"], row["depth"])
                    for row in rows[1::6]], [(20, 0, 1, 0), (0, 3, 40, 70)], "sizes")
 
+    row = json.loads(bench(home, "--json", "-n", 2, "-tp", 2, "-t", 2, "-p", 20, "-g", 0, "-r", 2,
+                           "--breakdown", "--max-num-batched-tokens", 5))
+    breakdown = row["breakdown"]
+    cli.equal(breakdown["steps"], 2 * 4, "steps of two samples of four chunks")
+    operations = {o["operation"]: o for o in breakdown["operations"]}
+    done = [name for name, o in operations.items() if o["work_us"] > 0]
+    # Two shards: each operation is there, also the exchange between them.
+    cli.equal(done, ["outside", "norm", "qkv", "store", "attention", "attn_output", "gate_up",
+                     "swiglu", "down", "exchange", "logits", "record"], "operations")
+    cli.check(all(o["most_work_us"] >= o["work_us"] for o in operations.values()), "most is most")
+    cli.equal([(t["rank"], t["thread"]) for t in breakdown["threads"]],
+              [(0, 0), (0, 1), (1, 0), (1, 1)], "threads")
+
     table = bench(home, "-r", 2, "-p", 4, "-g", 2, "-t", 1).splitlines()
     cli.equal(len(table), 6, "lines of the table")
     cli.equal(len({len(line) for line in table[2:]}), 1, f"width of the table: {table}")
