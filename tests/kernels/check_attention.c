@@ -11,6 +11,7 @@ enum { MOST_POSITIONS = 1200, MOST_HEADS = 9, MOST_S = 160, PAGES = MOST_POSITIO
 /* A KV head's cache and the queries that share it: heads and rows, of which some see less. */
 typedef struct scene {
     choir_cache_type key_type, value_type;
+    float key_size, value_size; /* largest elements */
     int64_t S, n;
     int n_heads;
     int64_t seen[MOST_HEADS]; /* <= n */
@@ -33,11 +34,14 @@ static void round_row(float *x, int64_t S, choir_cache_type type)
     }
 }
 
-static scene *scene_make(choir_cache_type key_type, choir_cache_type value_type, int64_t S,
-                         int n_heads, int64_t n, uint64_t *seed)
+static scene *scene_make_sized(choir_cache_type key_type, choir_cache_type value_type, int64_t S,
+                               int n_heads, int64_t n, float key_size, float value_size,
+                               uint64_t *seed)
 {
     scene *s = malloc(sizeof *s);
     assert_non_null(s);
+    s->key_size = key_size;
+    s->value_size = value_size;
     s->key_type = key_type;
     s->value_type = value_type;
     s->S = S;
@@ -52,8 +56,8 @@ static scene *scene_make(choir_cache_type key_type, choir_cache_type value_type,
         memset(s->value_pages[page], 0xff, choir_kv_page_bytes(value_type, S));
     }
     for (int64_t j = 0; j < n; j++) {
-        check_random_floats(s->keys[j], S, 3, seed);
-        check_random_floats(s->values[j], S, 2, seed);
+        check_random_floats(s->keys[j], S, key_size, seed);
+        check_random_floats(s->values[j], S, value_size, seed);
         choir_kv_store_key(s->key_pages[j / 64], key_type, S, (int)(j % 64), s->keys[j]);
         choir_kv_store_value(s->value_pages[j / 64], value_type, S, (int)(j % 64), s->values[j]);
         round_row(s->keys[j], S, key_type);
@@ -63,6 +67,12 @@ static scene *scene_make(choir_cache_type key_type, choir_cache_type value_type,
     for (int h = 0; h < n_heads; h++)
         s->seen[h] = n;
     return s;
+}
+
+static scene *scene_make(choir_cache_type key_type, choir_cache_type value_type, int64_t S,
+                         int n_heads, int64_t n, uint64_t *seed)
+{
+    return scene_make_sized(key_type, value_type, S, n_heads, n, 3, 2, seed);
 }
 
 static void scene_free(scene *s)
@@ -195,7 +205,7 @@ static void check_scene(const scene *s)
     int64_t n = s->n_heads * s->S;
     float want[MOST_HEADS * MOST_S];
     naive(s, want);
-    for (int h = 0; h < s->n_heads; h++) {
+    for (int h = 0; h < s->n_heads && s->key_size == 3; h++) {
         double near[MOST_S];
         exact(s, h, near);
         for (int64_t i = 0; i < s->S; i++)
@@ -238,6 +248,24 @@ static void check_shapes(void **state)
                                       lengths[(i + v) % 8], &seed);
                 check_scene(s);
                 see_less(s, 1 + i % 3);
+                check_scene(s);
+                scene_free(s);
+            }
+}
+
+/* Elements that are subnormal, zero, or so large that one position has all the weight. */
+static void check_sizes(void **state)
+{
+    (void)state;
+    static const float halves[] = {0, 0x1p-20f, 6e4f}, floats[] = {0, 0x1p-135f, 0x1p60f};
+    uint64_t seed = 6;
+    for (int k = 0; k < 3; k++)
+        for (int v = 0; v < 3; v++)
+            for (int i = 0; i < 9; i++) {
+                const float *key_sizes = k == CHOIR_CACHE_F32 ? floats : halves;
+                const float *value_sizes = v == CHOIR_CACHE_F32 ? floats : halves;
+                scene *s = scene_make_sized((choir_cache_type)k, (choir_cache_type)v, 64, 1 + i % 5,
+                                            70, key_sizes[i % 3], value_sizes[i / 3], &seed);
                 check_scene(s);
                 scene_free(s);
             }
@@ -414,6 +442,7 @@ int main(void)
         cmocka_unit_test(check_store), cmocka_unit_test(check_shapes),
         cmocka_unit_test(check_spans), cmocka_unit_test(check_merge),
         cmocka_unit_test(check_exp),   cmocka_unit_test(check_not_finite),
+        cmocka_unit_test(check_sizes),
     };
     return cmocka_run_group_tests(tests, check_reached, NULL);
 }

@@ -56,11 +56,14 @@ static void set_quants_q15(choir_q15 *block, int h, int l)
     }
 }
 
-/* Quantizes 32 values of token t to where the panels have block b of it. */
+/*
+ * Quantizes 32 values of token t to where the panels have block b of it. Extreme weights meet both
+ * signs, so that sums reach both ends.
+ */
 static void put_block(slice *s, fill how, const float *values, int t, int64_t b)
 {
-    bool is_lowest = how == FILL_LOWEST;
-    bool is_extreme = is_lowest || how == FILL_HIGHEST;
+    bool is_extreme = how == FILL_LOWEST || how == FILL_HIGHEST;
+    bool is_lowest = (how == FILL_LOWEST) == (t % 2 == 0);
     size_t at = (size_t)choir_panel_index(s->matrix.cols / 32, s->T, t, b);
     if (s->is_q15) {
         choir_q15 block;
@@ -79,14 +82,25 @@ static void put_block(slice *s, fill how, const float *values, int t, int64_t b)
     }
 }
 
+/* How large the activations are: so that products with weights of FILL_TINY are subnormal. */
+static float size_of_activations(choir_type type, fill how)
+{
+    if (how == FILL_HUGE)
+        return 0x1p126f;
+    if (how != FILL_TINY || type == CHOIR_F32)
+        return 3;
+    return is_quantized(type) ? 0x1p-98f : type == CHOIR_F16 ? 0x1p-115f : 3;
+}
+
 static void fill_activations(slice *s, fill how, uint64_t *seed)
 {
+    float size = size_of_activations(s->matrix.type, how);
     int64_t cols = s->matrix.cols;
     float *values = malloc((size_t)cols * sizeof *values);
     assert_non_null(values);
     for (int t = 0; t < s->T; t++) {
         for (int64_t i = 0; i < cols; i++) {
-            values[i] = check_random_float(seed) * 3;
+            values[i] = check_random_float(seed) * size;
             if (how == FILL_SPECIAL && check_random(seed) % 256 == 0)
                 values[i] = check_odd_float(seed);
         }

@@ -170,6 +170,19 @@ static void check_quantize(void **state)
     on_levels(quantize);
 }
 
+/* Ordinary values, subnormal ones, ones whose squares overflow, zeros, and odd ones among others.
+ */
+enum { N_KINDS = 5 };
+
+static void fill_floats(float *x, int64_t n, float scale, int kind, uint64_t *seed)
+{
+    static const float sizes[N_KINDS] = {1, 0x1p-128f, 0x1p100f, 0, 1};
+    check_random_floats(x, n, kind == 0 || kind == 4 ? scale : sizes[kind], seed);
+    for (int64_t i = 0; kind == 4 && i < n; i++)
+        if (check_random(seed) % 64 == 0)
+            x[i] = check_odd_float(seed);
+}
+
 static void rms_norm(const choir_kernels *kernels)
 {
     uint64_t seed = 2;
@@ -177,8 +190,8 @@ static void rms_norm(const choir_kernels *kernels)
         int64_t n = lengths[k % N_LENGTHS];
         check_buffer x = check_buffer_make(n), w = check_buffer_make(n), y = check_buffer_make(n);
         float want[N_MOST];
-        check_random_floats(x.data, n, 100, &seed);
-        check_random_floats(w.data, n, 2, &seed);
+        fill_floats(x.data, n, 100, k / N_LENGTHS % N_KINDS, &seed);
+        fill_floats(w.data, n, 2, k / N_LENGTHS / N_KINDS, &seed);
         float scale = 1.0f / sqrtf(lane_sum(x.data, n, true) / (float)n + 1e-5f);
         for (int64_t i = 0; i < n; i++) {
             want[i] = x.data[i] * scale;
@@ -213,7 +226,7 @@ static void swiglu(const choir_kernels *kernels)
             uint32_t pattern = (uint32_t)bits;
             memcpy(&g.data[i], &pattern, 4);
         }
-        check_random_floats(u.data, n, 10, &seed);
+        fill_floats(u.data, n, 10, round % N_KINDS, &seed);
         float want[N_MOST];
         for (int64_t i = 0; i < n; i++) {
             float below = 1 + choir_expf(-g.data[i]);
@@ -246,15 +259,16 @@ static void check_swiglu(void **state)
 static void add(const choir_kernels *kernels)
 {
     uint64_t seed = 4;
-    for (int k = 0; k < N_LENGTHS; k++) {
-        check_buffer x = check_buffer_make(lengths[k]), y = check_buffer_make(lengths[k]);
+    for (int k = 0; k < N_LENGTHS * N_KINDS; k++) {
+        int64_t n = lengths[k % N_LENGTHS];
+        check_buffer x = check_buffer_make(n), y = check_buffer_make(n);
         float want[N_MOST];
-        check_random_floats(x.data, lengths[k], 1, &seed);
-        check_random_floats(y.data, lengths[k], 1e-3f, &seed);
-        for (int64_t i = 0; i < lengths[k]; i++)
+        fill_floats(x.data, n, 1, k / N_LENGTHS, &seed);
+        fill_floats(y.data, n, 1e-3f, k / N_LENGTHS, &seed);
+        for (int64_t i = 0; i < n; i++)
             want[i] = x.data[i] + y.data[i];
-        kernels->add(x.data, y.data, lengths[k]);
-        check_same_bits(x.data, want, lengths[k], "add");
+        kernels->add(x.data, y.data, n);
+        check_same_bits(x.data, want, n, "add");
         check_buffer_free(&x);
         check_buffer_free(&y);
     }
@@ -274,7 +288,7 @@ static void rotary(const choir_kernels *kernels)
             for (int adjacent = 0; adjacent < 2; adjacent++) {
                 check_buffer x = check_buffer_make(S);
                 float c[80], s[80], want[160];
-                check_random_floats(x.data, S, 3, &seed);
+                fill_floats(x.data, S, 3, (int)(S / 2 + n_rot / 2) % N_KINDS, &seed);
                 check_random_floats(c, n_rot / 2, 1, &seed);
                 check_random_floats(s, n_rot / 2, 1, &seed);
                 memcpy(want, x.data, (size_t)S * 4);
@@ -301,10 +315,11 @@ static void lse_chunk(const choir_kernels *kernels)
 {
     uint64_t seed = 6;
     for (int k = 0; k < N_LENGTHS; k++)
-        for (int odd = 0; odd < 3; odd++) {
+        for (int odd = 0; odd < 6; odd++) {
             int64_t n = lengths[k];
             float z[N_MOST], terms[N_MOST], m, l;
-            check_random_floats(z, n, 40, &seed);
+            /* Behind 0..2: subnormal, huge and equal values. */
+            fill_floats(z, n, 40, odd < 3 ? 0 : odd - 2, &seed);
             for (int64_t i = 0; i < n; i++)
                 if (odd == 2 || (odd == 1 && check_random(&seed) % 4 == 0))
                     z[i] = -INFINITY;
@@ -314,8 +329,11 @@ static void lse_chunk(const choir_kernels *kernels)
             for (int64_t i = 0; i < n; i++)
                 terms[i] = highest == -INFINITY ? 0 : choir_expf(z[i] - highest);
             float sum = lane_sum(terms, n, false);
+            float ref_m, ref_l; /* the sign of a zero maximum is whatever ref gives */
+            check_ref()->lse_chunk(z, n, &ref_m, &ref_l);
+            assert_true(ref_m == highest);
             kernels->lse_chunk(z, n, &m, &l);
-            check_same_bits(&m, &highest, 1, "m");
+            check_same_bits(&m, &ref_m, 1, "m");
             check_same_bits(&l, &sum, 1, "l");
             z[n / 2] = NAN; /* must be seen, also among -inf alone */
             kernels->lse_chunk(z, n, &m, &l);

@@ -11,11 +11,11 @@
 /* What fills the matrix and the activations. */
 typedef enum fill {
     FILL_RANDOM,
-    FILL_LOWEST,  /* quants of all bits 0; Q8_0 -128, Q6_K scales -128; x -127 */
-    FILL_HIGHEST, /* all bits 1; Q8_0 and scales 127; x 127 */
+    FILL_LOWEST,  /* quants of all bits 0; Q8_0 -128, Q6_K scales -128; x all -127 or all 127 */
+    FILL_HIGHEST, /* all bits 1; Q8_0 and scales 127; x the same */
     FILL_ZERO,    /* scales 0 */
-    FILL_TINY,    /* subnormal scales */
-    FILL_HUGE,    /* the largest scales */
+    FILL_TINY,    /* subnormal scales, and x so small that products with them are subnormal */
+    FILL_HUGE,    /* the largest scales, and x so large that sums overflow */
     FILL_SPECIAL, /* scales of NaN and infinity among others */
     FILL_COUNT,
 } fill;
@@ -35,6 +35,23 @@ static inline uint16_t random_scale(fill how, uint64_t *seed)
         return special[check_random(seed) % 6];
     default:
         return (uint16_t)(sign | (0x2000 + check_random(seed) % 0x1000));
+    }
+}
+
+/* Of F32 and BF16, whose values are these. */
+static inline float random_value(fill how, uint64_t *seed)
+{
+    switch (how) {
+    case FILL_ZERO:
+        return check_random(seed) % 2 ? 0.0f : -0.0f;
+    case FILL_TINY:
+        return check_random_float(seed) * 0x1p-130f;
+    case FILL_HUGE:
+        return check_random_float(seed) * 0x1p127f;
+    case FILL_SPECIAL:
+        return check_odd_float(seed);
+    default:
+        return check_random_float(seed);
     }
 }
 
@@ -96,13 +113,11 @@ static inline void fill_block(uint8_t *block, choir_type type, fill how, uint64_
     if (is_extreme && type == CHOIR_Q6_K)
         memset(block + 192, how == FILL_LOWEST ? 0x80 : 0x7f, 16);
     if (type == CHOIR_F32) {
-        float value = how == FILL_SPECIAL ? check_odd_float(seed) : check_random_float(seed);
-        if (how == FILL_TINY)
-            value *= 0x1p-130f;
+        float value = random_value(how, seed);
         memcpy(block, &value, 4);
-    } else if (type == CHOIR_BF16) {
-        put_half(block,
-                 how == FILL_SPECIAL ? 0x7fc0 : (uint16_t)(0x3c00 + check_random(seed) % 512));
+    } else if (type == CHOIR_BF16) { /* the upper half of a float */
+        float value = random_value(how, seed);
+        memcpy(block, (const uint8_t *)&value + 2, 2);
     } else if (type == CHOIR_MXFP4) {
         block[0] = random_e8m0(how, seed);
     } else {
