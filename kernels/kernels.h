@@ -51,10 +51,13 @@ typedef struct choir_q15 {
  * tokens; in it the tokens of one block stand side by side:
  *
  *     blocks[p * P * n_blocks + b * width + t % P],  p = t / P
+ *
+ * P: 32 tokens of 8,192 columns are 448 KiB. Panels of 16 made such rows 20 to 40 % slower (1 MiB
+ * of L2, EPYC of Zen 4; build/bench/kernels --op linear --shape down --rows 24,64,512).
  */
 static inline int choir_panel_tokens(int64_t n_blocks)
 {
-    return n_blocks <= 128 ? 32 : 16;
+    return n_blocks <= 256 ? 32 : 16;
 }
 
 /* How far apart the blocks of token t stand: its panel's width. */

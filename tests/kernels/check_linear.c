@@ -326,7 +326,7 @@ static void compare_with_ref(const choir_kernels *kernels, const slice *s,
     check_buffer_free(&got);
 }
 
-/* Panels of 16 tokens, which rows of more than 4,096 columns have. */
+/* Panels of 16 tokens, which rows of more than 8,192 columns have. */
 static void check_narrow_panels(void **state)
 {
     (void)state;
@@ -336,10 +336,10 @@ static void check_narrow_panels(void **state)
                                            .packed_type = CHOIR_Q4_1,
                                            .is_q15 = is_q15,
                                            .rows = 17,
-                                           .cols = 32 * 129,
+                                           .cols = 32 * 257,
                                            .T = 37},
                              &seed);
-        choir_leaves leaves = leaves_make(1, 128, 4);
+        choir_leaves leaves = leaves_make(1, 256, 4);
         compare_with_naive(&s, &leaves);
         for (int level = CHOIR_LEVEL_AVX2; level < CHOIR_LEVEL_COUNT; level++) {
             const choir_kernels *kernels = check_find(level);
