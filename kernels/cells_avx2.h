@@ -22,7 +22,6 @@ enum {
     CELLS_FEW = 4,           /* tokens of a pass that takes weights apart in registers */
     CELLS_MANY = 16,         /* from so many tokens on they are taken apart once, in memory */
     CELLS_FLOAT_TILE = 4,    /* the same of float weights */
-    CELLS_ARE_SIGNED = 0,    /* whether offsets of quants are subtracted from the weights */
     CELLS_SIGNED_OFFSET = 0, /* what cells_from_signed() adds */
 };
 

@@ -16,7 +16,6 @@ enum {
     CELLS_FEW = 4,
     CELLS_MANY = 12,
     CELLS_FLOAT_TILE = 8,
-    CELLS_ARE_SIGNED = 0,
     CELLS_SIGNED_OFFSET = 128,
 };
 

@@ -21,7 +21,6 @@ enum {
     CELLS_FEW = 4,
     CELLS_MANY = 16,
     CELLS_FLOAT_TILE = 4,
-    CELLS_ARE_SIGNED = 0,
     CELLS_SIGNED_OFFSET = 0,
 };
 

@@ -5,28 +5,18 @@
 
 #include "kernels/kernels.h"
 
-enum { IS_Q15 = 1 };
+enum { X_PLANES = 2 };
 
 typedef choir_q15 x_block;
 
-static inline const int8_t *x_plane(const x_block *x)
+static inline const int8_t *x_plane(const x_block *x, int plane)
 {
-    return x->h;
+    return plane == 0 ? x->h : x->l;
 }
 
-static inline const int8_t *x_plane_low(const x_block *x)
+static inline const int16_t *x_minus_half(const x_block *x, int plane)
 {
-    return x->l;
-}
-
-static inline const int16_t *x_minus_half(const x_block *x)
-{
-    return x->minus_sum_half_h;
-}
-
-static inline const int16_t *x_minus_half_low(const x_block *x)
-{
-    return x->minus_sum_half_l;
+    return plane == 0 ? x->minus_sum_half_h : x->minus_sum_half_l;
 }
 
 #endif

@@ -5,28 +5,19 @@
 
 #include "kernels/kernels.h"
 
-enum { IS_Q15 = 0 };
+enum { X_PLANES = 1 };
 
 typedef choir_q8 x_block;
 
-static inline const int8_t *x_plane(const x_block *x)
+static inline const int8_t *x_plane(const x_block *x, int plane)
 {
+    (void)plane;
     return x->q;
 }
 
-/* There is no other plane: never called. */
-static inline const int8_t *x_plane_low(const x_block *x)
+static inline const int16_t *x_minus_half(const x_block *x, int plane)
 {
-    return x->q;
-}
-
-static inline const int16_t *x_minus_half(const x_block *x)
-{
-    return x->minus_sum_half;
-}
-
-static inline const int16_t *x_minus_half_low(const x_block *x)
-{
+    (void)plane;
     return x->minus_sum_half;
 }
 
