@@ -161,13 +161,35 @@ static choir_status send_rows(choir_engine_link *link, const choir_json *rows)
     return status;
 }
 
+/* A length that the model was not made for is measured only where --max-model-len asks for it. */
+static choir_status check_lengths(const choir_bench_job *job, const choir_worker *worker,
+                                  const choir_engine_options *engine)
+{
+    const int64_t context = choir_model_hparams(choir_worker_model(worker))->context_length;
+    const int64_t most = engine->max_model_len > 0 ? engine->max_model_len : context;
+    for (int i = 0; i < job->n_tests; i++) {
+        char name[CHOIR_BENCH_WORD_BYTES];
+        if (job->tests[i].depth + job->tests[i].n_tokens <= most)
+            continue;
+        choir_bench_word_write(&job->tests[i], name);
+        return choir_fail(CHOIR_EUSAGE,
+                          "%s needs more than the %lld positions %s: shorten it or raise "
+                          "--max-model-len",
+                          name, (long long)most,
+                          engine->max_model_len > 0 ? "of --max-model-len"
+                                                    : "that the model was made for");
+    }
+    return CHOIR_OK;
+}
+
 choir_status choir_bench_job_run(const choir_bench_job *job, choir_worker *worker,
                                  choir_engine_link *link, const choir_engine_options *engine)
 {
     int64_t *samples_us = NULL;
     choir_json *rows = choir_json_make_array();
-    choir_status status =
-        choir_alloc((size_t)job->n_samples, sizeof *samples_us, (void **)&samples_us);
+    choir_status status = check_lengths(job, worker, engine);
+    if (status == CHOIR_OK)
+        status = choir_alloc((size_t)job->n_samples, sizeof *samples_us, (void **)&samples_us);
     for (int i = 0; status == CHOIR_OK && i < job->n_tests; i++) {
         const choir_bench_test test = test_of(&job->tests[i]);
         choir_json *row = make_row(&job->tests[i], worker, engine);

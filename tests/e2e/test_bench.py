@@ -74,4 +74,7 @@ with Home() as home:
     home.refuse(cli.EUSAGE, "are more than 64", "bench", "--model", home.model, "-p",
                 ",".join(map(str, range(1, 66))))
     home.refuse(cli.EUSAGE, "no model", "bench")
+    home.refuse(cli.EUSAGE, "pp100000 needs more than the", "bench", "--model", home.model, "-p", 100000)
+    home.refuse(cli.EUSAGE, "pp65 needs more than the 64 positions of --max-model-len", "bench", "--model",
+                home.model, "-p", 65, "--max-model-len", 64)
     home.refuse(cli.EUSAGE, "unexpected argument pp512", "bench", "--model", home.model, "pp512")
