@@ -29,6 +29,14 @@ static inline int64_t choir_range_size(choir_range range)
     return range.end - range.begin;
 }
 
+/* Part `number` of `size` things of a range, as far as it has them; behind its end of no or
+ * negative size. */
+static inline choir_range choir_range_part(choir_range range, int64_t number, int64_t size)
+{
+    const int64_t begin = range.begin + number * size;
+    return (choir_range){begin, range.end - begin < size ? range.end : begin + size};
+}
+
 /* What one rank holds. Heads, columns and rows follow from leaves and chunks. */
 typedef struct choir_slice {
     int rank, stage, shard; /* rank = stage * n_shards + shard */

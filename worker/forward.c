@@ -3,6 +3,7 @@
 
 #include "common/mem.h"
 #include "worker/attend.h"
+#include "worker/deal.h"
 #include "worker/exchange.h"
 #include "worker/rows.h"
 #include "worker/shares.h"
@@ -16,7 +17,7 @@ struct choir_forward {
     choir_attend *attend;
     choir_exchange *attention_exchange, *ff_exchange;
     choir_rows normed;    /* [T][D] of many rows */
-    choir_rows *own;      /* [n_threads], [CHOIR_FORWARD_FEW_ROWS][D] of few */
+    choir_rows *own;      /* [n_threads], [CHOIR_FEW_ROWS][D] of few */
     choir_rows attended;  /* [T][heads * S] */
     choir_rows activated; /* [T][ff columns] */
     float *q, *k, *v;     /* [T][heads * S], [T][kv_heads * S] twice */
@@ -60,7 +61,7 @@ static choir_status allocate_rows(choir_forward *f)
     if (status == CHOIR_OK)
         status = choir_alloc((size_t)f->parts.n_threads, sizeof *f->own, (void **)&f->own);
     for (int t = 0; status == CHOIR_OK && t < f->parts.n_threads; t++)
-        status = allocate_normed(f, CHOIR_FORWARD_FEW_ROWS, &f->own[t]);
+        status = allocate_normed(f, CHOIR_FEW_ROWS, &f->own[t]);
     return status;
 }
 
@@ -184,7 +185,7 @@ typedef struct norm {
  */
 static choir_rows norm_rows(const choir_forward *f, const norm *n, const choir_team *team)
 {
-    const bool is_few = n->T <= CHOIR_FORWARD_FEW_ROWS;
+    const bool is_few = n->T <= CHOIR_FEW_ROWS;
     const int64_t D = f->h->width;
     choir_rows a = is_few ? f->own[team->thread] : f->normed;
     a.is_q15 = choir_activations_is_q15(f->parts.activations, n->is_projection);
@@ -204,19 +205,30 @@ static choir_rows norm_rows(const choir_forward *f, const norm *n, const choir_t
 }
 
 /*
- * x += W a, of a column-split matrix; ends with a barrier. Without other shards each thread adds
- * the rows that it has multiplied itself.
+ * x += W a, of a column-split matrix; ends with a barrier. Without other shards rows are added by
+ * whoever has multiplied them.
  */
 static void multiply_and_add(const choir_forward *f, choir_exchange *exchange,
                              const choir_matrix *w, const choir_rows *a, float *x, int T,
                              choir_phase phase, const choir_team *team)
 {
-    const int64_t D = f->h->width, n = T * D;
-    const choir_range groups = choir_share_groups(team, w);
-    for (int p = 0; p < choir_exchange_pieces(exchange); p++)
-        choir_rows_multiply(a, f->parts.kernels, T, choir_exchange_piece(exchange, p, n), D, w,
-                            groups, choir_exchange_leaves(exchange, p));
-    if (choir_exchange_is_needed(exchange) && team->thread == 0) {
+    const choir_kernels *kernels = f->parts.kernels;
+    const int64_t D = f->h->width, n = T * D, chunk = choir_share_chunk(team, w, T);
+    const bool is_exchanged = choir_exchange_is_needed(exchange);
+    const float *y = choir_exchange_piece(exchange, 0, n);
+    for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
+        const choir_range share = choir_share_groups(&owner, w);
+        for (choir_range groups; choir_deal_take(&owner, share, chunk, &groups);) {
+            const int64_t begin = groups.begin * CHOIR_GROUP_ROWS;
+            const int64_t end = groups.end * CHOIR_GROUP_ROWS;
+            for (int p = 0; p < choir_exchange_pieces(exchange); p++)
+                choir_rows_multiply(a, kernels, T, choir_exchange_piece(exchange, p, n), D, w,
+                                    groups, choir_exchange_leaves(exchange, p));
+            for (int t = 0; !is_exchanged && t < T; t++)
+                kernels->add(x + t * D + begin, y + t * D + begin, (end < D ? end : D) - begin);
+        }
+    }
+    if (is_exchanged && team->thread == 0) {
         choir_phase_end(team->clock, phase);
         choir_barrier_gather(team->barrier);
         choir_phase_end_wait(team->clock);
@@ -225,38 +237,41 @@ static void multiply_and_add(const choir_forward *f, choir_exchange *exchange,
         choir_phase_end(team->clock, CHOIR_PHASE_EXCHANGE);
         return;
     }
-    const int64_t begin = groups.begin * CHOIR_GROUP_ROWS, end = groups.end * CHOIR_GROUP_ROWS;
-    const int64_t n_mine = (end < D ? end : D) - begin;
-    const float *y = choir_exchange_piece(exchange, 0, n);
-    for (int t = 0; !choir_exchange_is_needed(exchange) && n_mine > 0 && t < T; t++)
-        f->parts.kernels->add(x + t * D + begin, y + t * D + begin, n_mine);
     choir_team_wait(team, phase);
 }
 
 /* ---- layers ---- */
 
-static void store_keys_and_values(const choir_forward *f, int64_t layer,
-                                  const choir_share_qkv *share, int T, const choir_team *team)
+/* q, k, v = W a. Few rows of a head of k or v are also stored by whoever has multiplied them. */
+static void multiply_qkv(const choir_forward *f, int64_t layer, const choir_rows *a,
+                         const choir_team *team)
 {
-    const choir_range all = {0, choir_range_size(f->parts.slice->kv_heads)}, rows = {0, T};
-    if (T <= CHOIR_FORWARD_FEW_ROWS) {
-        choir_phase_end(team->clock, CHOIR_PHASE_QKV);
-        choir_attend_store_keys(f->attend, layer, rows, share->k_heads, f->k);
-        choir_attend_store_values(f->attend, layer, rows, share->v_heads, f->v);
-    } else {
-        choir_team_wait(team, CHOIR_PHASE_QKV);
-        choir_attend_store_keys(f->attend, layer, choir_team_share(team, T), all, f->k);
-        choir_attend_store_values(f->attend, layer, choir_team_share(team, T), all, f->v);
+    const choir_layer_weights *w = &f->parts.weights->layers[layer];
+    const choir_kernels *kernels = f->parts.kernels;
+    const int T = f->n_rows;
+    const int64_t S = f->h->head_size, chunk = choir_share_chunk(team, &w->q, T);
+    const choir_range rows = {0, T};
+    for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
+        const choir_share_qkv share = choir_share_qkv_of(&owner, &w->q, &w->k, &w->v, S);
+        for (choir_share_qkv taken; choir_share_qkv_take(&owner, &share, chunk, &taken);) {
+            choir_rows_multiply(a, kernels, T, f->q, w->q.rows, &w->q, taken.q, NULL);
+            choir_rows_multiply(a, kernels, T, f->k, w->k.rows, &w->k, taken.k, NULL);
+            choir_rows_multiply(a, kernels, T, f->v, w->v.rows, &w->v, taken.v, NULL);
+            choir_phase_end(team->clock, CHOIR_PHASE_QKV);
+            if (T > CHOIR_FEW_ROWS)
+                continue;
+            choir_attend_store_keys(f->attend, layer, rows, taken.k_heads, f->k);
+            choir_attend_store_values(f->attend, layer, rows, taken.v_heads, f->v);
+            choir_phase_end(team->clock, CHOIR_PHASE_STORE);
+        }
     }
-    choir_team_wait(team, CHOIR_PHASE_STORE);
+    choir_team_wait(team, CHOIR_PHASE_QKV);
 }
 
 static void attention_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
 {
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
-    const choir_kernels *kernels = f->parts.kernels;
     const int T = f->n_rows;
-    const choir_share_qkv share = choir_share_qkv_of(team, &w->q, &w->k, &w->v, f->h->head_size);
     const norm n = {.x = x,
                     .weight = w->attn_norm,
                     .T = T,
@@ -265,10 +280,14 @@ static void attention_half(const choir_forward *f, int64_t layer, float *x, cons
                                     choir_rows_are_blocks_for(&w->k) ||
                                     choir_rows_are_blocks_for(&w->v)};
     const choir_rows a = norm_rows(f, &n, team);
-    choir_rows_multiply(&a, kernels, T, f->q, w->q.rows, &w->q, share.q, NULL);
-    choir_rows_multiply(&a, kernels, T, f->k, w->k.rows, &w->k, share.k, NULL);
-    choir_rows_multiply(&a, kernels, T, f->v, w->v.rows, &w->v, share.v, NULL);
-    store_keys_and_values(f, layer, &share, T, team);
+    multiply_qkv(f, layer, &a, team);
+    if (T > CHOIR_FEW_ROWS) {
+        const choir_range rows = choir_team_share(team, T);
+        const choir_range heads = {0, choir_range_size(f->parts.slice->kv_heads)};
+        choir_attend_store_keys(f->attend, layer, rows, heads, f->k);
+        choir_attend_store_values(f->attend, layer, rows, heads, f->v);
+        choir_team_wait(team, CHOIR_PHASE_STORE);
+    }
     choir_attend_run(f->attend, layer, f->q, &f->attended,
                      choir_rows_are_blocks_for(&w->attn_output), team);
     choir_team_wait(team, CHOIR_PHASE_ATTENTION);
@@ -276,32 +295,47 @@ static void attention_half(const choir_forward *f, int64_t layer, float *x, cons
                      CHOIR_PHASE_ATTN_OUTPUT, team);
 }
 
-static void ff_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
+/* quantize(silu(gate) * up) with gate, up = W a; ends with a barrier. */
+static void multiply_gate_and_up(const choir_forward *f, const choir_layer_weights *w,
+                                 const choir_rows *a, const choir_team *team)
 {
-    const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const choir_kernels *kernels = f->parts.kernels;
     const choir_rows *h = &f->activated;
     const int T = f->n_rows;
-    const choir_share_ff share = choir_share_ff_of(team, &w->gate);
-    const int64_t begin = share.blocks.begin * CHOIR_BLOCK_COLUMNS;
-    const int64_t n_columns = choir_range_size(share.blocks) * CHOIR_BLOCK_COLUMNS;
+    const int64_t chunk = choir_share_chunk(team, &w->gate, T);
+    const bool wants_blocks = choir_rows_are_blocks_for(&w->down);
+    for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
+        const choir_share_ff share = choir_share_ff_of(&owner, &w->gate);
+        for (choir_share_ff taken; choir_share_ff_take(&owner, &share, chunk, &taken);) {
+            const int64_t begin = taken.blocks.begin * CHOIR_BLOCK_COLUMNS;
+            const int64_t n_columns = choir_range_size(taken.blocks) * CHOIR_BLOCK_COLUMNS;
+            choir_rows_multiply(a, kernels, T, h->f32, h->cols, &w->gate, taken.groups, NULL);
+            choir_rows_multiply(a, kernels, T, f->up, h->cols, &w->up, taken.groups, NULL);
+            choir_phase_end(team->clock, CHOIR_PHASE_GATE_UP);
+            for (int t = 0; t < T; t++) {
+                float *row = h->f32 + t * h->cols + begin;
+                kernels->swiglu(row, row, f->up + t * h->cols + begin, n_columns);
+                if (wants_blocks)
+                    choir_rows_quantize(h, kernels, T, t, taken.blocks);
+            }
+            choir_phase_end(team->clock, CHOIR_PHASE_SWIGLU);
+        }
+    }
+    choir_team_wait(team, CHOIR_PHASE_SWIGLU);
+}
+
+static void ff_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
+{
+    const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const norm n = {.x = x,
                     .weight = w->ffn_norm,
-                    .T = T,
+                    .T = f->n_rows,
                     .wants_blocks =
                         choir_rows_are_blocks_for(&w->gate) || choir_rows_are_blocks_for(&w->up)};
     const choir_rows a = norm_rows(f, &n, team);
-    choir_rows_multiply(&a, kernels, T, h->f32, h->cols, &w->gate, share.groups, NULL);
-    choir_rows_multiply(&a, kernels, T, f->up, h->cols, &w->up, share.groups, NULL);
-    choir_phase_end(team->clock, CHOIR_PHASE_GATE_UP);
-    for (int t = 0; n_columns > 0 && t < T; t++) {
-        float *row = h->f32 + t * h->cols + begin;
-        kernels->swiglu(row, row, f->up + t * h->cols + begin, n_columns);
-        if (choir_rows_are_blocks_for(&w->down))
-            choir_rows_quantize(h, kernels, T, t, share.blocks);
-    }
-    choir_team_wait(team, CHOIR_PHASE_SWIGLU);
-    multiply_and_add(f, f->ff_exchange, &w->down, h, x, T, CHOIR_PHASE_DOWN, team);
+    multiply_gate_and_up(f, w, &a, team);
+    multiply_and_add(f, f->ff_exchange, &w->down, &f->activated, x, f->n_rows, CHOIR_PHASE_DOWN,
+                     team);
 }
 
 void choir_forward_begin(choir_forward *forward, const choir_step *step)
@@ -347,7 +381,12 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
                          .wants_blocks = choir_rows_are_blocks_for(&weights->output)};
     assert(n <= CHOIR_LOGITS_ROWS);
     const choir_rows a = norm_rows(f, &wanted, team);
-    choir_rows_multiply(&a, f->parts.kernels, n, logits, weights->output.rows, &weights->output,
-                        choir_share_groups(team, &weights->output), NULL);
+    const int64_t chunk = choir_share_chunk(team, &weights->output, n);
+    for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
+        const choir_range share = choir_share_groups(&owner, &weights->output);
+        for (choir_range groups; choir_deal_take(&owner, share, chunk, &groups);)
+            choir_rows_multiply(&a, f->parts.kernels, n, logits, weights->output.rows,
+                                &weights->output, groups, NULL);
+    }
     choir_team_wait(team, CHOIR_PHASE_LOGITS);
 }

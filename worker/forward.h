@@ -14,8 +14,9 @@
  *      quantize(silu(gate) * up) with gate, up = W a, by the same columns of both             |
  *   5  pieces = W_d of that, by row groups; x += tree(pieces), after an exchange of shards    |
  *
- * With more rows the norms, and the storing of keys and values, are dealt by rows, with a barrier
- * behind each: 8 in all. An exchange is done by thread 0 inside the barrier.
+ * With more rows the norms, and the storing of keys and values, are shared by rows, with a barrier
+ * behind each: 8 in all. An exchange is done by thread 0 inside the barrier. Rows of matrices are
+ * dealt in chunks (worker/deal.h).
  */
 #ifndef CHOIR_WORKER_FORWARD_H
 #define CHOIR_WORKER_FORWARD_H
@@ -30,9 +31,6 @@
 #include "worker/kv.h"
 #include "worker/team.h"
 #include "worker/weights.h"
-
-/* Up to so many rows threads repeat small work rather than wait for each other. */
-enum { CHOIR_FORWARD_FEW_ROWS = 16 };
 
 /* What a pass works with; everything is borrowed for the life of the choir_forward. */
 typedef struct choir_forward_parts {

@@ -1,13 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/team.h"
 
+#include "common/mem.h"
+#include "worker/deal.h"
+
 #include <fenv.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
-choir_team choir_team_here(choir_barrier *barrier)
+choir_status choir_threads_create(int n, choir_threads **result)
 {
-    return (choir_team){omp_get_thread_num(), omp_get_num_threads(), barrier, NULL};
+    choir_threads *threads = NULL;
+    choir_status status = choir_alloc_aligned(1, sizeof *threads, (void **)&threads);
+    if (status == CHOIR_OK) {
+        threads->n = n;
+        choir_barrier_init(&threads->barrier, n);
+        status = choir_alloc_aligned((size_t)n, sizeof *threads->deals, (void **)&threads->deals);
+    }
+    if (status != CHOIR_OK)
+        choir_threads_destroy(&threads);
+    *result = threads;
+    return status;
+}
+
+void choir_threads_destroy(choir_threads **threads)
+{
+    if (!*threads)
+        return;
+    free((*threads)->deals);
+    free((*threads)->clocks);
+    free(*threads);
+    *threads = NULL;
+}
+
+choir_status choir_threads_start_clocks(choir_threads *threads)
+{
+    choir_status status = CHOIR_OK;
+    if (!threads->clocks)
+        status = choir_alloc_aligned((size_t)threads->n, sizeof *threads->clocks,
+                                     (void **)&threads->clocks);
+    for (int t = 0; status == CHOIR_OK && t < threads->n; t++)
+        choir_phase_restart(&threads->clocks[t]);
+    return status;
+}
+
+choir_team choir_team_here(choir_threads *threads)
+{
+    choir_team team = {.thread = omp_get_thread_num(), .n_threads = omp_get_num_threads()};
+    if (threads) {
+        team.barrier = &threads->barrier;
+        team.deals = threads->deals;
+        team.clock = threads->clocks ? &threads->clocks[team.thread] : NULL;
+        choir_phase_end(team.clock, CHOIR_PHASE_OUTSIDE);
+    }
+    return team;
 }
 
 choir_range choir_team_share(const choir_team *team, int64_t n)

@@ -8,14 +8,32 @@
 #include "worker/barrier.h"
 #include "worker/phases.h"
 
+struct choir_deal;
+
+/* What the threads of a rank share. */
+typedef struct choir_threads {
+    choir_barrier barrier;
+    int n;
+    struct choir_deal *deals;  /* [n], see worker/deal.h */
+    choir_phase_clock *clocks; /* [n]; NULL: not measured */
+} choir_threads;
+
+choir_status choir_threads_create(int n, choir_threads **result) CHOIR_MUST_CHECK;
+void choir_threads_destroy(choir_threads **threads);
+/* Outside a parallel region: what the next ones do counts from now, and nothing before. */
+choir_status choir_threads_start_clocks(choir_threads *threads) CHOIR_MUST_CHECK;
+
+/* One thread in a parallel region of all of them; the pointers are its rank's. */
 typedef struct choir_team {
     int thread, n_threads;
-    choir_barrier *barrier;   /* of these threads; NULL where they do not wait for each other */
+    choir_barrier *barrier;   /* NULL where they do not wait for each other */
+    struct choir_deal *deals; /* [n_threads]; NULL where nothing is dealt */
     choir_phase_clock *clock; /* of this thread; NULL: its time is not looked at */
 } choir_team;
 
-/* This thread's place in the parallel region that it runs in. */
-choir_team choir_team_here(choir_barrier *barrier);
+/* This thread's place in the region that it runs in. `threads` may be NULL: they only share work.
+ */
+choir_team choir_team_here(choir_threads *threads);
 /* This thread's part of n things: as even as can be, ascending by thread. */
 choir_range choir_team_share(const choir_team *team, int64_t n);
 /* The barrier, and the clock: what was done since the last call of this or the other was `phase`.

@@ -44,8 +44,7 @@ struct choir_worker {
     float *cosines, *sines;
     choir_forward *forward;
     choir_step_limits limits;
-    choir_barrier barrier;     /* of the threads, inside a parallel region */
-    choir_phase_clock *clocks; /* [n_threads]; NULL: not measured */
+    choir_threads *threads;
 
     float *x[CHOIR_ACTIVATION_BUFFERS]; /* [max rows][D] */
     choir_comm_request x_sends[CHOIR_ACTIVATION_BUFFERS];
@@ -187,6 +186,8 @@ static choir_status allocate_buffers(choir_worker *w)
     const size_t rows = (size_t)w->limits.max_num_batched_tokens;
     const size_t width = (size_t)choir_model_hparams(w->model)->width;
     choir_status status = choir_alloc(rows, sizeof *w->wanted, (void **)&w->wanted);
+    if (status == CHOIR_OK)
+        status = choir_threads_create(w->options.n_threads, &w->threads);
     for (int i = 0; status == CHOIR_OK && i < CHOIR_ACTIVATION_BUFFERS; i++)
         status = choir_alloc_aligned(rows * width, sizeof(float), (void **)&w->x[i]);
     if (status == CHOIR_OK && w->slice->is_last_stage)
@@ -210,7 +211,6 @@ choir_status choir_worker_create(const choir_comm *comm, const choir_worker_opti
         goto done;
     w->comm = comm;
     w->options = *options;
-    choir_barrier_init(&w->barrier, options->n_threads);
     status = choir_comm_agree(comm, open_model(w));
     if (status == CHOIR_OK)
         status = choir_agreement_check(comm, w->model, options); /* T15 */
@@ -266,7 +266,7 @@ void choir_worker_destroy(choir_worker **worker)
     free(w->record);
     choir_forward_destroy(&w->forward);
     choir_kv_destroy(&w->kv);
-    free(w->clocks);
+    choir_threads_destroy(&w->threads);
     free(w->cosines);
     free(w->sines);
     choir_weights_destroy(&w->weights);
@@ -347,15 +347,6 @@ static void compute_tile(choir_worker *w, const float *x, int first, int n_wante
     choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits, team);
 }
 
-/* This thread in a parallel region of the rank. */
-static choir_team team_here(choir_worker *w)
-{
-    choir_team team = choir_team_here(&w->barrier);
-    team.clock = w->clocks ? &w->clocks[team.thread] : NULL;
-    choir_phase_end(team.clock, CHOIR_PHASE_OUTSIDE);
-    return team;
-}
-
 /* The first tile was computed with the layers. */
 static void compute_later_tile(choir_worker *w, const float *x, int first, int n_wanted)
 {
@@ -363,7 +354,7 @@ static void compute_later_tile(choir_worker *w, const float *x, int first, int n
         return;
 #pragma omp parallel num_threads(w->options.n_threads)
     {
-        const choir_team team = team_here(w);
+        const choir_team team = choir_team_here(w->threads);
         compute_tile(w, x, first, n_wanted, &team);
     }
 }
@@ -401,7 +392,7 @@ static choir_status compute(choir_worker *w, const choir_step *step, const float
     choir_forward_begin(w->forward, step);
 #pragma omp parallel num_threads(w->options.n_threads)
     {
-        const choir_team team = team_here(w);
+        const choir_team team = choir_team_here(w->threads);
         choir_forward_layers(w->forward, x, &team);
         if (w->slice->is_last_stage && step->n_wanted > 0)
             compute_tile(w, x, 0, step->n_wanted, &team);
@@ -555,18 +546,12 @@ choir_status choir_worker_follow(choir_worker *worker)
 
 uint32_t choir_worker_barriers(const choir_worker *worker)
 {
-    return choir_barrier_passes(&worker->barrier);
+    return choir_barrier_passes(&worker->threads->barrier);
 }
 
 choir_status choir_worker_start_clocks(choir_worker *worker)
 {
-    choir_status status = CHOIR_OK;
-    if (!worker->clocks)
-        status = choir_alloc_aligned((size_t)worker->options.n_threads, sizeof *worker->clocks,
-                                     (void **)&worker->clocks);
-    for (int t = 0; status == CHOIR_OK && t < worker->options.n_threads; t++)
-        choir_phase_restart(&worker->clocks[t]);
-    return status;
+    return choir_threads_start_clocks(worker->threads);
 }
 
 choir_status choir_worker_gather_clocks(const choir_worker *worker, int *n_threads,
@@ -582,7 +567,7 @@ choir_status choir_worker_gather_clocks(const choir_worker *worker, int *n_threa
                                      (void **)clocks);
     status = choir_comm_agree(worker->comm, status);
     if (status == CHOIR_OK) {
-        memcpy(mine, worker->clocks, (size_t)n_mine * sizeof *mine);
+        memcpy(mine, worker->threads->clocks, (size_t)n_mine * sizeof *mine);
         choir_comm_allgather(worker->comm, mine, n * sizeof *mine, *clocks);
     }
     free(mine);

@@ -54,16 +54,17 @@ static void write_shard(int shard, int n_threads, uint32_t *record)
     const int64_t n = choir_range_size(slice->vocab_rows);
     const choir_kernels *kernels;
     float mine[N_ROWS * V];
-    choir_barrier barrier;
+    choir_threads *threads;
     assert_int_equal(choir_kernels_get(choir_level_best(), &kernels), CHOIR_OK);
     for (int row = 0; row < N_ROWS; row++)
         memcpy(mine + row * n, logits[row] + slice->vocab_rows.begin, (size_t)n * sizeof *mine);
-    choir_barrier_init(&barrier, n_threads);
+    assert_int_equal(choir_threads_create(n_threads, &threads), CHOIR_OK);
 #pragma omp parallel num_threads(n_threads)
     {
-        const choir_team team = choir_team_here(&barrier);
+        const choir_team team = choir_team_here(threads);
         choir_record_write(record, kernels, &layout, slice, wanted, N_ROWS, mine, &team);
     }
+    choir_threads_destroy(&threads);
 }
 
 static void check_best(const choir_row_result *found, int row)

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shares of a layer's rows: they cover everything once, and heads of k and v are never cut. */
+/*
+ * Shares of a layer's rows, and their chunks: they cover everything once, and heads of k and v are
+ * never cut.
+ */
 #include "worker/shares.h"
+
+#include "worker/deal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +13,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+enum { MOST_THREADS = 9 };
 
 static choir_matrix matrix_of(choir_type type, int64_t rows)
 {
@@ -37,6 +44,38 @@ static void check_heads(choir_range groups, choir_range heads, const choir_matri
     assert_int_equal(row_of(w, groups.end), heads.end * S);
 }
 
+static void check_qkv_chunks(const choir_team *team, const choir_share_qkv *share,
+                             const choir_matrix *k, const choir_matrix *v, int64_t S)
+{
+    choir_share_qkv end = {
+        .q.end = share->q.begin, .k.end = share->k.begin, .v.end = share->v.begin};
+    for (choir_share_qkv taken; choir_share_qkv_take(team, share, 3, &taken);) {
+        const bool is_k = choir_range_size(taken.k) > 0, is_v = choir_range_size(taken.v) > 0;
+        assert_int_equal((choir_range_size(taken.q) > 0) + is_k + is_v, 1);
+        if (is_k) {
+            follow(taken.k, &end.k.end);
+            check_heads(taken.k, taken.k_heads, k, S);
+        } else if (is_v) {
+            follow(taken.v, &end.v.end);
+            check_heads(taken.v, taken.v_heads, v, S);
+        } else {
+            follow(taken.q, &end.q.end);
+        }
+    }
+    assert_int_equal(end.q.end, share->q.end);
+    assert_int_equal(end.k.end, share->k.end);
+    assert_int_equal(end.v.end, share->v.end);
+}
+
+/* A thread as a region of `threads` sees it. */
+static choir_team team_of(choir_threads *threads, int thread)
+{
+    return (choir_team){.thread = thread,
+                        .n_threads = threads->n,
+                        .barrier = &threads->barrier,
+                        .deals = threads->deals};
+}
+
 static void check_qkv(int64_t S, int64_t n_heads, int64_t n_kv_heads, choir_type v_type,
                       int n_threads)
 {
@@ -44,8 +83,10 @@ static void check_qkv(int64_t S, int64_t n_heads, int64_t n_kv_heads, choir_type
     const choir_matrix k = matrix_of(CHOIR_Q4_0, n_kv_heads * S);
     const choir_matrix v = matrix_of(v_type, n_kv_heads * S);
     int64_t q_end = 0, k_end = 0, v_end = 0, k_head = 0, v_head = 0;
+    choir_threads *threads;
+    assert_int_equal(choir_threads_create(n_threads, &threads), CHOIR_OK);
     for (int thread = 0; thread < n_threads; thread++) {
-        const choir_team team = {.thread = thread, .n_threads = n_threads};
+        const choir_team team = team_of(threads, thread);
         const choir_share_qkv share = choir_share_qkv_of(&team, &q, &k, &v, S);
         follow(share.q, &q_end);
         follow(share.k, &k_end);
@@ -54,12 +95,14 @@ static void check_qkv(int64_t S, int64_t n_heads, int64_t n_kv_heads, choir_type
         follow(share.v_heads, &v_head);
         check_heads(share.k, share.k_heads, &k, S);
         check_heads(share.v, share.v_heads, &v, S);
+        check_qkv_chunks(&team, &share, &k, &v, S);
     }
     assert_int_equal(q_end, choir_matrix_groups(&q));
     assert_int_equal(k_end, choir_matrix_groups(&k));
     assert_int_equal(v_end, choir_matrix_groups(&v));
     assert_int_equal(k_head, n_kv_heads);
     assert_int_equal(v_head, n_kv_heads);
+    choir_threads_destroy(&threads);
 }
 
 static void heads_are_never_cut(void **state)
@@ -68,7 +111,7 @@ static void heads_are_never_cut(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         for (int64_t n_kv_heads = 0; n_kv_heads <= 8; n_kv_heads++)
-            for (int n_threads = 1; n_threads <= 9; n_threads++) {
+            for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
                 check_qkv(sizes[i], 3 * n_kv_heads, n_kv_heads, CHOIR_Q4_0, n_threads);
                 check_qkv(sizes[i], n_kv_heads, n_kv_heads, CHOIR_Q6_K, n_threads);
             }
@@ -86,23 +129,36 @@ static void shares_are_even(void **state)
     assert_int_equal(share.v.end, 0);
 }
 
+static void check_columns(const choir_share_ff *share)
+{
+    assert_int_equal(share->groups.begin * CHOIR_GROUP_ROWS,
+                     share->blocks.begin * CHOIR_BLOCK_COLUMNS);
+    assert_int_equal(share->groups.end * CHOIR_GROUP_ROWS, share->blocks.end * CHOIR_BLOCK_COLUMNS);
+}
+
 static void gate_and_up_share_columns(void **state)
 {
     (void)state;
     for (int64_t n_blocks = 0; n_blocks <= 20; n_blocks++)
-        for (int n_threads = 1; n_threads <= 9; n_threads++) {
+        for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
             const choir_matrix gate = matrix_of(CHOIR_Q4_0, n_blocks * CHOIR_BLOCK_COLUMNS);
             int64_t end = 0;
+            choir_threads *threads;
+            assert_int_equal(choir_threads_create(n_threads, &threads), CHOIR_OK);
             for (int thread = 0; thread < n_threads; thread++) {
-                const choir_team team = {.thread = thread, .n_threads = n_threads};
+                const choir_team team = team_of(threads, thread);
                 const choir_share_ff share = choir_share_ff_of(&team, &gate);
-                follow(share.blocks, &end);
-                assert_int_equal(share.groups.begin * CHOIR_GROUP_ROWS,
-                                 share.blocks.begin * CHOIR_BLOCK_COLUMNS);
-                assert_int_equal(share.groups.end * CHOIR_GROUP_ROWS,
-                                 share.blocks.end * CHOIR_BLOCK_COLUMNS);
+                check_columns(&share);
+                assert_int_equal(share.blocks.begin, end);
+                for (choir_share_ff taken; choir_share_ff_take(&team, &share, 6, &taken);) {
+                    assert_true(choir_range_size(taken.blocks) > 0);
+                    follow(taken.blocks, &end);
+                    check_columns(&taken);
+                }
+                assert_int_equal(share.blocks.end, end);
             }
             assert_int_equal(end, n_blocks);
+            choir_threads_destroy(&threads);
         }
 }
 

@@ -59,13 +59,13 @@ static void nobody_passes_a_barrier_alone(void **state)
 {
     (void)state;
     enum { THREADS = 5, ROUNDS = 4000 };
-    choir_barrier barrier;
+    choir_threads *threads;
     static int counts[THREADS];
     int n_wrong = 0;
-    choir_barrier_init(&barrier, THREADS);
+    assert_int_equal(choir_threads_create(THREADS, &threads), CHOIR_OK);
 #pragma omp parallel num_threads(THREADS) reduction(+ : n_wrong)
     {
-        const choir_team team = choir_team_here(&barrier);
+        const choir_team team = choir_team_here(threads);
         for (int round = 1; round <= ROUNDS; round++) {
             counts[team.thread] = round;
             if (round % 500 == 0 && team.thread == round / 500 % THREADS)
@@ -77,6 +77,7 @@ static void nobody_passes_a_barrier_alone(void **state)
         }
     }
     assert_int_equal(n_wrong, 0);
+    choir_threads_destroy(&threads);
 }
 
 /*
@@ -87,33 +88,34 @@ static void one_works_while_the_others_wait(void **state)
 {
     (void)state;
     enum { THREADS = 4, ROUNDS = 2000 };
-    choir_barrier barrier;
+    choir_threads *threads;
     static int counts[THREADS];
     static int sum;
     int n_wrong = 0;
-    choir_barrier_init(&barrier, THREADS);
+    assert_int_equal(choir_threads_create(THREADS, &threads), CHOIR_OK);
 #pragma omp parallel num_threads(THREADS) reduction(+ : n_wrong)
     {
-        const choir_team team = choir_team_here(&barrier);
+        const choir_team team = choir_team_here(threads);
         for (int round = 1; round <= ROUNDS; round++) {
             if (round % 250 == 0 && team.thread == round / 250 % THREADS)
                 choir_clock_sleep_us(2000);
             counts[team.thread] = round;
             if (team.thread == 0) {
-                choir_barrier_gather(&barrier);
+                choir_barrier_gather(team.barrier);
                 sum = 0;
                 for (int i = 0; i < THREADS; i++)
                     sum += counts[i];
-                choir_barrier_release(&barrier);
+                choir_barrier_release(team.barrier);
             } else {
-                choir_barrier_wait(&barrier);
+                choir_barrier_wait(team.barrier);
             }
             n_wrong += sum != THREADS * round;
-            choir_barrier_wait(&barrier);
+            choir_barrier_wait(team.barrier);
         }
     }
     assert_int_equal(n_wrong, 0);
-    assert_int_equal(choir_barrier_passes(&barrier), 2 * ROUNDS);
+    assert_int_equal(choir_barrier_passes(&threads->barrier), 2 * ROUNDS);
+    choir_threads_destroy(&threads);
 }
 
 int main(void)
