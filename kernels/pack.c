@@ -222,8 +222,9 @@ void choir_matrix_pack(const choir_matrix *matrix, int64_t group_begin, int64_t 
         memset(group, 0, matrix->group_bytes);
         for (int r = 0; r < CHOIR_GROUP_ROWS; r++) {
             int64_t row = g * CHOIR_GROUP_ROWS + r;
+            int64_t source_row = row - group_begin * CHOIR_GROUP_ROWS;
             if (row < matrix->rows)
-                pack_row(matrix, group, r, source_type, source + (size_t)row * row_bytes);
+                pack_row(matrix, group, r, source_type, source + (size_t)source_row * row_bytes);
         }
     }
 }

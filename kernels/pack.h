@@ -75,10 +75,10 @@ choir_status choir_matrix_plan(choir_matrix *matrix, choir_type type, int64_t ro
 size_t choir_matrix_bytes(const choir_matrix *matrix);
 
 /*
- * Packs groups [group_begin, group_end). `source` is row 0 of the slice in the file's own blocks of
- * `source_type`, column 0 of the *file's* row; rows stand `row_bytes` apart. matrix->type is
- * source_type or CHOIR_F32 (values as in docs/formats.md, rounded once). Reads only the blocks that
- * hold columns of the slice. Groups are independent: threads may share a matrix.
+ * Packs groups [group_begin, group_end). `source` is the first row of group_begin in the file's own
+ * blocks of `source_type`, column 0 of the *file's* row; rows stand `row_bytes` apart. matrix->type
+ * is source_type or CHOIR_F32 (values as in docs/formats.md, rounded once). Reads only the blocks
+ * that hold columns of the slice. Groups are independent: threads may share a matrix.
  */
 void choir_matrix_pack(const choir_matrix *matrix, int64_t group_begin, int64_t group_end,
                        choir_type source_type, const uint8_t *source, size_t row_bytes);

@@ -250,21 +250,10 @@ void choir_model_destroy(choir_model **model)
     *model = NULL;
 }
 
-void choir_model_release(const choir_model *model, const uint8_t *bytes, size_t n_bytes)
+void choir_model_release(const choir_model *model)
 {
-    /*
-     * Linux maps a page with its neighbours: those in a window of 64 KiB, or (since 6.18) in the
-     * same folio of the page cache, which may have 2 MiB at a multiple of that in the file.
-     */
-    const size_t window = 1 << 16, folio = 2 << 20;
-    const size_t begin = (size_t)(bytes - model->bytes) / folio * folio;
-    const size_t end =
-        (size_t)choir_ceil_div(bytes - model->bytes + (int64_t)n_bytes, folio) * folio;
-    const size_t from = begin > window ? begin - window : 0;
-    const size_t to = end + window < model->n_bytes ? end + window : model->n_bytes;
-    assert(bytes >= model->bytes && n_bytes <= model->n_bytes - (size_t)(bytes - model->bytes));
     /* A hint: where the system does not take it, the pages stay. */
-    (void)madvise(model->bytes + from, to - from, MADV_DONTNEED);
+    (void)madvise(model->bytes, model->n_bytes, MADV_DONTNEED);
 }
 
 const choir_hparams *choir_model_hparams(const choir_model *model)
@@ -344,5 +333,21 @@ choir_status choir_model_check_unchanged(const choir_model *model)
         (there.st_dev != then->st_dev || there.st_ino != then->st_ino))
         return choir_fail(CHOIR_EFILECHANGED, "%s was replaced by another file while in use",
                           model->path);
+    return CHOIR_OK;
+}
+
+choir_status choir_model_read(const choir_model *model, const choir_gguf_tensor *tensor,
+                              size_t offset, size_t n, void *bytes)
+{
+    assert(offset <= tensor->bytes && n <= tensor->bytes - offset);
+    for (size_t done = 0; done < n;) {
+        const ssize_t got = pread(model->file, (char *)bytes + done, n - done,
+                                  (off_t)(tensor->offset + offset + done));
+        if (got < 0 && errno != EINTR)
+            return choir_fail(CHOIR_EIO, "cannot read %s: %s", model->path, strerror(errno));
+        if (got == 0)
+            return choir_fail(CHOIR_EFILECHANGED, "%s: the file has become shorter", model->path);
+        done += got > 0 ? (size_t)got : 0;
+    }
     return CHOIR_OK;
 }

@@ -103,10 +103,17 @@ const choir_gguf_tensor *choir_model_tensor(const choir_model *model, choir_tens
 const uint8_t *choir_model_data(const choir_model *model, const choir_gguf_tensor *tensor);
 
 /*
- * Gives the memory of some bytes of the mapping, and of the pages around them, back to the system;
- * looking at them again reads them again. Other threads may look at them meanwhile.
+ * Copies bytes [offset, offset + n) of a tensor. By reading: pages of the mapping count as the
+ * process's memory, and Linux (since 6.18) maps up to 2 MiB around each that is looked at. EIO;
+ * EFILECHANGED where the file has become too short. Threads may read at once.
  */
-void choir_model_release(const choir_model *model, const uint8_t *bytes, size_t n_bytes);
+choir_status choir_model_read(const choir_model *model, const choir_gguf_tensor *tensor,
+                              size_t offset, size_t n, void *bytes) CHOIR_MUST_CHECK;
+/*
+ * Gives the memory of the mapping back to the system; looking at it again reads it again. Other
+ * threads may look at it meanwhile.
+ */
+void choir_model_release(const choir_model *model);
 
 /*
  * What tells two model files apart without reading them whole: SHA-256 over the header (all bytes

@@ -10,8 +10,8 @@
 #include "worker/probe.h"
 #include "worker/shares.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* A matrix with where it comes from: rows and columns of a tensor. */
 typedef struct matrix_part {
@@ -22,8 +22,15 @@ typedef struct matrix_part {
 
 enum {
     LAYER_PARTS = 7,
-    RELEASE_BYTES = 1 << 20, /* of the file, read by one thread */
+    READ_BYTES = 256 << 10, /* at once, by one thread */
 };
+
+/* Reads rows of the file for one thread. */
+typedef struct reader {
+    const choir_model *model;
+    uint8_t *buffer; /* of at least a group of the longest rows */
+    size_t bytes;
+} reader;
 
 static choir_range times(choir_range range, int64_t factor)
 {
@@ -72,32 +79,50 @@ static choir_status plan_part(const matrix_part *part, bool as_f32, size_t *tota
 }
 
 /*
- * Packs some groups, and gives the file's pages that have been read back to the system after every
- * few, so that packed weights take the place of the mapped ones.
+ * Reads n rows of the tensor from `row` on, of each the blocks that hold the part's columns, to
+ * where they stand in a whole row.
  */
-static void pack_groups(const matrix_part *part, const choir_model *model, choir_range groups)
+static choir_status read_rows(const reader *r, const matrix_part *part, int64_t row, int64_t n)
+{
+    const choir_gguf_tensor *tensor = part->tensor;
+    const choir_type_info *info = choir_type_info_of(tensor->type);
+    const size_t row_bytes = tensor->row_bytes;
+    const size_t begin = (size_t)(part->columns.begin / info->block_elements * info->block_bytes);
+    const size_t end =
+        (size_t)(choir_ceil_div(part->columns.end, info->block_elements) * info->block_bytes);
+    if (end - begin == row_bytes)
+        return choir_model_read(r->model, tensor, (size_t)row * row_bytes, (size_t)n * row_bytes,
+                                r->buffer);
+    choir_status status = CHOIR_OK;
+    for (int64_t i = 0; status == CHOIR_OK && i < n; i++)
+        status = choir_model_read(r->model, tensor, (size_t)(row + i) * row_bytes + begin,
+                                  end - begin, r->buffer + (size_t)i * row_bytes + begin);
+    return status;
+}
+
+static choir_status pack_groups(const reader *r, const matrix_part *part, choir_range groups)
 {
     if (!part->matrix->data)
-        return;
+        return CHOIR_OK;
     const size_t row_bytes = part->tensor->row_bytes;
-    const int64_t chunk = (int64_t)(RELEASE_BYTES / (row_bytes * CHOIR_GROUP_ROWS)) + 1;
-    const uint8_t *first =
-        choir_model_data(model, part->tensor) + row_bytes * (size_t)part->rows.begin;
-    for (int64_t at = groups.begin, end; at < groups.end; at = end) {
+    const int64_t chunk = (int64_t)(r->bytes / (row_bytes * CHOIR_GROUP_ROWS));
+    choir_status status = CHOIR_OK;
+    for (int64_t at = groups.begin, end; status == CHOIR_OK && at < groups.end; at = end) {
         end = groups.end - at < chunk ? groups.end : at + chunk;
-        choir_matrix_pack(part->matrix, at, end, part->tensor->type, first, row_bytes);
-        const int64_t rows = choir_range_size(part->rows);
-        const int64_t end_row = end * CHOIR_GROUP_ROWS < rows ? end * CHOIR_GROUP_ROWS : rows;
-        choir_model_release(model, first + row_bytes * (size_t)(at * CHOIR_GROUP_ROWS),
-                            row_bytes * (size_t)(end_row - at * CHOIR_GROUP_ROWS));
+        const int64_t row = part->rows.begin + at * CHOIR_GROUP_ROWS;
+        const int64_t n = (end - at) * CHOIR_GROUP_ROWS, left = part->rows.end - row;
+        status = read_rows(r, part, row, n < left ? n : left);
+        if (status == CHOIR_OK)
+            choir_matrix_pack(part->matrix, at, end, part->tensor->type, r->buffer, row_bytes);
     }
+    return status;
 }
 
 /* This thread's shares of a layer, those that it will multiply. */
-static void pack_layer(const matrix_part parts[LAYER_PARTS], const choir_layer_weights *layer,
-                       const choir_model *model, const choir_team *team)
+static choir_status pack_layer(const reader *r, const matrix_part parts[LAYER_PARTS],
+                               const choir_layer_weights *layer, const choir_team *team)
 {
-    const int64_t S = choir_model_hparams(model)->head_size;
+    const int64_t S = choir_model_hparams(r->model)->head_size;
     const choir_share_qkv qkv = choir_share_qkv_of(team, &layer->q, &layer->k, &layer->v, S);
     const choir_range ff = choir_share_ff_of(team, &layer->gate).groups;
     const choir_range shares[LAYER_PARTS] = {qkv.q,
@@ -107,18 +132,55 @@ static void pack_layer(const matrix_part parts[LAYER_PARTS], const choir_layer_w
                                              ff,
                                              ff,
                                              choir_share_groups(team, &layer->down)};
-    for (int i = 0; i < LAYER_PARTS; i++)
-        pack_groups(&parts[i], model, shares[i]);
+    choir_status status = CHOIR_OK;
+    for (int i = 0; status == CHOIR_OK && i < LAYER_PARTS; i++)
+        status = pack_groups(r, &parts[i], shares[i]);
+    return status;
 }
 
-/* What else was looked at: norms, samples of a check, pages that two threads shared. */
-static void release_file(const choir_model *model)
+/* This thread's shares of all parts: those of the layers, then the output's. */
+static choir_status pack_shares(const reader *r, const matrix_part *parts,
+                                const choir_weights *weights, const choir_team *team)
 {
-    const choir_gguf *gguf = choir_model_gguf(model);
-    for (size_t i = 0; i < choir_gguf_n_tensors(gguf); i++) {
-        const choir_gguf_tensor *tensor = choir_gguf_tensor_at(gguf, i);
-        choir_model_release(model, choir_model_data(model, tensor), tensor->bytes);
+    choir_status status = CHOIR_OK;
+    for (int64_t i = 0; status == CHOIR_OK && i < weights->n_layers; i++)
+        status = pack_layer(r, parts + i * LAYER_PARTS, &weights->layers[i], team);
+    if (status == CHOIR_OK)
+        status = pack_groups(r, parts + weights->n_layers * LAYER_PARTS,
+                             choir_share_groups(team, &weights->output));
+    return status;
+}
+
+/* Packs all parts, each thread through a buffer of its own. */
+static choir_status pack(const choir_model *model, const matrix_part *parts, size_t n_parts,
+                         const choir_weights *weights, int n_threads)
+{
+    uint8_t *buffers;
+    size_t bytes = READ_BYTES;
+    for (size_t i = 0; i < n_parts; i++) {
+        const size_t group_bytes = CHOIR_GROUP_ROWS * parts[i].tensor->row_bytes;
+        bytes = bytes > group_bytes ? bytes : group_bytes;
     }
+    choir_status status = choir_alloc_aligned((size_t)n_threads, bytes, (void **)&buffers);
+    if (status != CHOIR_OK)
+        return status;
+    char words[1024] = "";
+#pragma omp parallel num_threads(n_threads)
+    {
+        const choir_team team = choir_team_here(NULL);
+        const reader r = {model, buffers + (size_t)team.thread * bytes, bytes};
+        const choir_status mine = pack_shares(&r, parts, weights, &team);
+        if (mine != CHOIR_OK) {
+            /* Words live in the thread that failed. */
+#pragma omp critical
+            {
+                status = mine;
+                snprintf(words, sizeof words, "%s", choir_error());
+            }
+        }
+    }
+    free(buffers);
+    return status == CHOIR_OK ? CHOIR_OK : choir_fail(status, "%s", words);
 }
 
 /* norms: per layer attn_norm and ffn_norm, then output_norm; [2 * n_layers + 1][D]. */
@@ -131,22 +193,22 @@ static choir_status copy_norms(choir_weights *weights, const choir_model *model,
     if (status != CHOIR_OK)
         return status;
     float *next = weights->norms;
-    for (int64_t i = 0; i < weights->n_layers; i++) {
+    for (int64_t i = 0; status == CHOIR_OK && i < weights->n_layers; i++) {
         const int64_t layer = slice->layers.begin + i;
         float **const norms[] = {&weights->layers[i].attn_norm, &weights->layers[i].ffn_norm};
         const choir_tensor_role roles[] = {CHOIR_TENSOR_ATTN_NORM, CHOIR_TENSOR_FFN_NORM};
-        for (int n = 0; n < 2; n++, next += width) {
-            const choir_gguf_tensor *tensor = choir_model_tensor(model, roles[n], layer);
-            memcpy(next, choir_model_data(model, tensor), width * sizeof(float));
+        for (int n = 0; status == CHOIR_OK && n < 2; n++, next += width) {
+            status = choir_model_read(model, choir_model_tensor(model, roles[n], layer), 0,
+                                      width * sizeof(float), next);
             *norms[n] = next;
         }
     }
-    if (slice->is_last_stage) {
-        const choir_gguf_tensor *tensor = choir_model_tensor(model, CHOIR_TENSOR_OUTPUT_NORM, 0);
-        memcpy(next, choir_model_data(model, tensor), width * sizeof(float));
+    if (status == CHOIR_OK && slice->is_last_stage) {
+        status = choir_model_read(model, choir_model_tensor(model, CHOIR_TENSOR_OUTPUT_NORM, 0), 0,
+                                  width * sizeof(float), next);
         weights->output_norm = next;
     }
-    return CHOIR_OK;
+    return status;
 }
 
 /* Gives every planned matrix its place in one region. */
@@ -197,16 +259,9 @@ choir_status choir_weights_load(const choir_model *model, const choir_slice *sli
         status = place(weights, parts, n_parts);
     if (status == CHOIR_OK)
         status = copy_norms(weights, model, slice);
-    if (status != CHOIR_OK)
-        goto done;
-#pragma omp parallel num_threads(n_threads)
-    {
-        const choir_team team = choir_team_here(NULL);
-        for (size_t i = 0; i < n_layers; i++)
-            pack_layer(parts + i * LAYER_PARTS, &weights->layers[i], model, &team);
-        pack_groups(&parts[n_parts - 1], model, choir_share_groups(&team, &weights->output));
-    }
-    release_file(model);
+    if (status == CHOIR_OK)
+        status = pack(model, parts, n_parts, weights, n_threads);
+    choir_model_release(model); /* what checks have looked at */
 done:
     free(parts);
     if (status != CHOIR_OK)

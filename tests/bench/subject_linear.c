@@ -83,7 +83,8 @@ static choir_status fill_pool(const choir_subject_options *options, linear_data 
         const int64_t thread = omp_get_thread_num(), n_threads = omp_get_num_threads();
         const int64_t begin = n_groups * thread / n_threads;
         const int64_t end = n_groups * (thread + 1) / n_threads;
-        choir_matrix_pack(w, begin, end, w->type, rows, row_bytes);
+        choir_matrix_pack(w, begin, end, w->type,
+                          rows + (size_t)(begin * CHOIR_GROUP_ROWS) * row_bytes, row_bytes);
         for (int64_t copy = 1; copy < d->n_copies; copy++)
             memcpy((uint8_t *)d->pool + (size_t)(copy * n_groups + begin) * w->group_bytes,
                    (uint8_t *)d->pool + (size_t)begin * w->group_bytes,

@@ -139,8 +139,8 @@ static slice slice_make(slice_parts parts, uint64_t *seed)
                      CHOIR_OK);
     memset(s.matrix.data, 0xee, choir_matrix_bytes(&s.matrix));
     int64_t middle = choir_matrix_groups(&s.matrix) / 2;
-    choir_matrix_pack(&s.matrix, middle, choir_matrix_groups(&s.matrix), parts.type, s.rows,
-                      s.row_bytes);
+    choir_matrix_pack(&s.matrix, middle, choir_matrix_groups(&s.matrix), parts.type,
+                      s.rows + (size_t)(middle * CHOIR_GROUP_ROWS) * s.row_bytes, s.row_bytes);
     choir_matrix_pack(&s.matrix, 0, middle, parts.type, s.rows, s.row_bytes);
     size_t bytes = (size_t)(parts.T * parts.cols) * sizeof(float);
     if (is_quantized(parts.packed_type))
