@@ -3,10 +3,20 @@
  * Cells on AVX2: 4 columns of 16 rows as 64 bytes, and their dot products with the activations of a
  * tile of tokens.
  *
- * maddubs multiplies unsigned by signed row_bytes and adds pairs in 16 bits, where it would
- * saturate; how many pairs add up there depends on the highest weight, for activations of
- * -127..127. Cells are the outer loop and tokens the inner one: a cell of weights is loaded once
- * for the tile, and 8 sums of 16 bits, 2 weights and an activation fit the 16 registers.
+ * maddubs multiplies unsigned by signed bytes and adds pairs in 16 bits, where it would saturate: 2
+ * * highest * 127 has to stay below 2^15. The further sums in 16 bits wrap, so only what comes out
+ * in the end has to fit. Weights of which an offset is taken away are half as large then: 4 cells
+ * of Q6_K's -32..31 make at most 8 * 32 * 127, so that a whole half is one sum in 16 bits. The sums
+ * begin at minus the offset times the activations that an int16 will hold, `minus` of plane.h.
+ *
+ * Cells are the outer loop: a cell of weights is loaded once for the tile of tokens, and on most of
+ * these CPUs a broadcast takes the place of an addition, so that an activation serves two groups
+ * where there are many tokens. 8 sums of 16 bits, 2 or 4 weights, an activation and products fit
+ * the 16 registers.
+ *
+ * From how many tokens on it pays to take weights apart in memory was measured with 512 rows of
+ * 2,048 columns in the cache (EPYC of Zen 3; build/bench/kernels --op linear --sweep). Of signed
+ * weights more is lost by storing them than by taking them apart again.
  *
  * The other levels' cells_<level>.h define the same functions.
  */
@@ -16,12 +26,21 @@
 #include "kernels/bytes_avx2.h"
 #include "kernels/lanes_avx2.h"
 #include "kernels/levels.h"
+#include "kernels/plane.h"
 
 enum {
-    CELLS_TILE = 4,          /* tokens that meet a cell once it is loaded */
+    CELLS_GROUPS = 2,        /* groups of weights that meet an activation once loaded */
+    CELLS_SIGNED_GROUPS = 1, /* the same of signed weights, which need more registers */
+    CELLS_TILE = 4,          /* tokens that meet a cell of one group once it is loaded, ... */
+    CELLS_GROUPS_TILE = 2,   /* ... and of CELLS_GROUPS */
+    CELLS_SUMS = 4,          /* tokens x groups of the larger tile */
     CELLS_FEW = 4,           /* tokens of a pass that takes weights apart in registers */
-    CELLS_MANY = 16,         /* from so many tokens on they are taken apart once, in memory */
+    CELLS_MANY = 5,          /* from so many tokens on they are taken apart once, in memory; ... */
+    CELLS_MANY_SIGNED = 9,   /* ... of signed weights, ... */
+    CELLS_MANY_Q15 = 2,      /* ... and where the activations have two planes */
     CELLS_FLOAT_TILE = 4,    /* the same of float weights */
+    CELLS_START_LATE = 1,    /* sums of 32 bits begin when those of 16 are done */
+    CELLS_HAVE_SIZES = 1,    /* whether cells_dot_signed() takes cells_size() too */
     CELLS_SIGNED_OFFSET = 0, /* what cells_from_signed() adds */
 };
 
@@ -36,8 +55,10 @@ typedef struct counts {
 
 /* Two int16 for each row. */
 typedef counts pairs;
-/* One scale for each row, as a pair of twice the same. */
-typedef counts scales;
+/* Of each half of 16 columns a scale for each row, as a pair of twice the same. */
+typedef struct scales {
+    pairs half[2];
+} scales;
 
 static inline cells cells_load(const uint8_t *from)
 {
@@ -80,6 +101,12 @@ static inline cells cells_zero(void)
 static inline cells cells_from_signed(cells a)
 {
     return a;
+}
+
+/* Of signed weights their magnitude, unsigned. */
+static inline cells cells_size(cells a)
+{
+    return (cells){_mm256_abs_epi8(a.low), _mm256_abs_epi8(a.high)};
 }
 
 /* table[nibble]. */
@@ -130,102 +157,118 @@ static inline pairs pairs_from_bytes(row_bytes first, row_bytes second)
                    _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(first, second))};
 }
 
-static inline scales scales_from_bytes(row_bytes a)
+static inline scales scales_from_bytes(row_bytes first, row_bytes second)
 {
-    return pairs_from_bytes(a, a);
+    return (scales){{pairs_from_bytes(first, first), pairs_from_bytes(second, second)}};
 }
 
-/* first * x[0] + second * x[1] of each row. */
-static inline counts pairs_dot(pairs a, const int16_t x[2])
+/* Cells whose pairs of products with 127 add up below 2^15. */
+CHOIR_INLINE int cells_in_16_bits(const int largest)
 {
-    int32_t two;
-    memcpy(&two, x, sizeof two);
-    __m256i both = _mm256_set1_epi32(two);
-    return (counts){_mm256_madd_epi16(a.low, both), _mm256_madd_epi16(a.high, both)};
+    return largest <= 16 ? 8 : largest <= 32 ? 4 : 2;
 }
 
-/* Four activations for every row. */
-static inline __m256i cells_activations(const int8_t *x)
+/* Whether cells_dot() takes the offset of plain weights away by itself: where more cells fit so. */
+CHOIR_INLINE bool cells_take_offset(const int highest, const int offset_bits)
 {
-    int32_t four;
-    memcpy(&four, x, sizeof four);
-    return _mm256_set1_epi32(four);
+    return offset_bits >= 0 && cells_in_16_bits(1 << offset_bits) > cells_in_16_bits(highest);
 }
 
-/* sums[t] += `by` * the sum over cells [first, last), in 16 bits, of token t's x + t * stride. */
-CHOIR_INLINE void cells_dot_some(counts *sums, const cells w[8], const int first, const int last,
-                                 const scales by, const int8_t *x, const size_t stride, const int n)
+/* Minus 2^offset_bits times the activations of cells [first, last), as their pairs add up. */
+CHOIR_INLINE __m256i cells_minus_offset(const plane x, const int t, const int first, const int last,
+                                        const int offset_bits)
 {
-    __m256i low[CELLS_TILE], high[CELLS_TILE];
-#pragma GCC unroll 8
-    for (int c = first; c < last; c++) {
-        const __m256i w_low = w[c].low, w_high = w[c].high;
+    __m256i minus = _mm256_set1_epi32(plane_minus(x, t, first / 4));
+    if (last - first > 4)
+        minus = _mm256_add_epi16(minus, _mm256_set1_epi32(plane_minus(x, t, 1)));
+    return _mm256_slli_epi16(minus, offset_bits);
+}
+
+/*
+ * sums[g * n + t] += by[g] * the sum, in 16 bits, over cells [first, last) of group g with
+ * token t. offset_bits < 0: no offset is taken away.
+ */
+CHOIR_INLINE void cells_dot_some(counts *sums, const cells w[][8], const int first, const int last,
+                                 const pairs *by, const int offset_bits, const plane x,
+                                 const int n_groups, const int n)
+{
+    pairs acc[CELLS_SUMS];
+    if (offset_bits >= 0) {
 #pragma GCC unroll 4
-        for (int t = 0; t < n; t++) {
-            __m256i four = cells_activations(x + (size_t)t * stride + 4 * c);
-            __m256i a = _mm256_maddubs_epi16(w_low, four);
-            __m256i b = _mm256_maddubs_epi16(w_high, four);
-            low[t] = c == first ? a : _mm256_add_epi16(low[t], a);
-            high[t] = c == first ? b : _mm256_add_epi16(high[t], b);
+        for (int i = 0; i < n * n_groups; i++) {
+            const __m256i minus = cells_minus_offset(x, i % n, first, last, offset_bits);
+            acc[i] = (pairs){minus, minus};
         }
     }
+#pragma GCC unroll 8
+    for (int c = first; c < last; c++)
 #pragma GCC unroll 4
-    for (int t = 0; t < n; t++)
-        sums[t] = counts_add(sums[t], (counts){_mm256_madd_epi16(low[t], by.low),
-                                               _mm256_madd_epi16(high[t], by.high)});
-}
-
-/* Cells whose pairs, 2 * highest * 127 each at most, add up below 2^15. */
-CHOIR_INLINE int cells_in_16_bits(const int highest)
-{
-    return highest <= 15 ? 8 : highest <= 31 ? 4 : 2;
+        for (int i = 0; i < n * n_groups; i++) {
+            const cells a = w[i / n][c];
+            const __m256i four = _mm256_set1_epi32(plane_four(x, i % n, c));
+            const __m256i low = _mm256_maddubs_epi16(a.low, four);
+            const __m256i high = _mm256_maddubs_epi16(a.high, four);
+            const bool is_new = offset_bits < 0 && c == first;
+            acc[i].low = is_new ? low : _mm256_add_epi16(acc[i].low, low);
+            acc[i].high = is_new ? high : _mm256_add_epi16(acc[i].high, high);
+        }
+#pragma GCC unroll 4
+    for (int i = 0; i < n * n_groups; i++)
+        sums[i] = counts_add(sums[i], (counts){_mm256_madd_epi16(acc[i].low, by[i / n].low),
+                                               _mm256_madd_epi16(acc[i].high, by[i / n].high)});
 }
 
 /*
- * sums[t] += sum of 32 weights of 0..highest times token t's activations, x + t * stride; n <=
- * CELLS_TILE tokens. 8 cells of weights to 15: 8 * 2 * 15 * 127 = 30,480; 4 to 31; 2 to 63.
+ * sums[g * n + t] += the products of 32 weights of group g, 0..highest, with token t; less
+ * 2^offset_bits times the activations where cells_take_offset(). n is at most the tile of n_groups.
  */
-CHOIR_INLINE void cells_dot(counts *sums, const cells w[8], const int highest, const int8_t *x,
-                            const size_t stride, const int n)
+CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
+                            const int offset_bits, const plane x, const int n_groups, const int n)
 {
-    const scales ones = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-    const int step = cells_in_16_bits(highest);
+    const __m256i one = _mm256_set1_epi16(1);
+    const pairs ones[CELLS_GROUPS] = {{one, one}, {one, one}};
+    const bool is_taken = cells_take_offset(highest, offset_bits);
+    const int step = cells_in_16_bits(is_taken ? 1 << offset_bits : highest);
 #pragma GCC unroll 4
     for (int c = 0; c < 8; c += step)
-        cells_dot_some(sums, w, c, c + step, ones, x, stride, n);
-}
-
-/* The same with a scale for each half of 16 columns. */
-CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[8], const scales by[2],
-                                   const int highest, const int8_t *x, const size_t stride,
-                                   const int n)
-{
-    const int step = cells_in_16_bits(highest) < 4 ? cells_in_16_bits(highest) : 4;
-#pragma GCC unroll 4
-    for (int c = 0; c < 8; c += step)
-        cells_dot_some(sums, w, c, c + step, by[c / 4], x, stride, n);
+        cells_dot_some(sums, w, c, c + step, ones, is_taken ? offset_bits : -1, x, n_groups, n);
 }
 
 /*
- * sums[t] += sum of 32 weights from cells_from_signed() times x. The weight's sign goes over to the
- * activation; |-128| is 128 as an unsigned byte, so a pair is at most 2 * 128 * 127.
+ * The same with a scale for each half of 16 columns, of weights from which 2^offset_bits is taken
+ * away (-1: nothing).
  */
-CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[8], const int8_t *x,
-                                   const size_t stride, const int n)
+CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scales *by,
+                                   const int highest, const int offset_bits, const plane x,
+                                   const int n_groups, const int n)
+{
+    (void)highest; /* at most 32 once the offset is away */
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+        const pairs scale[CELLS_GROUPS] = {by[0].half[half], by[n_groups - 1].half[half]};
+        cells_dot_some(sums, w, 4 * half, 4 * half + 4, scale, offset_bits, x, n_groups, n);
+    }
+}
+
+/*
+ * The same of weights from cells_from_signed(). The weight's sign goes over to the activation;
+ * |-128| is 128 as an unsigned byte, so a pair is at most 2 * 128 * 127.
+ */
+CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[][8], const cells size[][8],
+                                   const plane x, const int n_groups, const int n)
 {
     const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
-    for (int c = 0; c < 8; c++) {
-        const cells size = {_mm256_abs_epi8(w[c].low), _mm256_abs_epi8(w[c].high)};
+    for (int c = 0; c < 8; c++)
 #pragma GCC unroll 4
-        for (int t = 0; t < n; t++) {
-            __m256i four = cells_activations(x + (size_t)t * stride + 4 * c);
-            __m256i low = _mm256_maddubs_epi16(size.low, _mm256_sign_epi8(four, w[c].low));
-            __m256i high = _mm256_maddubs_epi16(size.high, _mm256_sign_epi8(four, w[c].high));
-            sums[t] = counts_add(
-                sums[t], (counts){_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones)});
+        for (int i = 0; i < n * n_groups; i++) {
+            const cells a = w[i / n][c], b = size[i / n][c];
+            const __m256i four = _mm256_set1_epi32(plane_four(x, i % n, c));
+            const __m256i low = _mm256_maddubs_epi16(b.low, _mm256_sign_epi8(four, a.low));
+            const __m256i high = _mm256_maddubs_epi16(b.high, _mm256_sign_epi8(four, a.high));
+            sums[i] = counts_add(
+                sums[i], (counts){_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones)});
         }
-    }
 }
 
 #endif

@@ -10,19 +10,29 @@
 #include "kernels/bytes_avx2.h"
 #include "kernels/lanes_avx512.h"
 #include "kernels/levels.h"
+#include "kernels/plane.h"
 
 enum {
-    CELLS_TILE = 1, /* one token's 8 products after another: tokens overlap out of order */
+    CELLS_GROUPS = 2, /* 16 registers of weights */
+    CELLS_SIGNED_GROUPS = 2,
+    CELLS_TILE = 1, /* one token's products after another: tokens overlap out of order */
+    CELLS_GROUPS_TILE = 1,
+    CELLS_SUMS = 2,
     CELLS_FEW = 4,
     CELLS_MANY = 12,
+    CELLS_MANY_SIGNED = 12,
+    CELLS_MANY_Q15 = 12,
     CELLS_FLOAT_TILE = 8,
+    CELLS_START_LATE = 0,
+    CELLS_HAVE_SIZES = 0,
     CELLS_SIGNED_OFFSET = 128,
 };
 
 typedef __m512i cells;
 typedef __m512i counts;
-typedef __m512i scales; /* int32 */
-typedef __m512i pairs;
+typedef struct scales {
+    lanes half[2];
+} scales;
 
 static inline cells cells_load(const uint8_t *from)
 {
@@ -56,6 +66,11 @@ static inline cells cells_from_signed(cells a)
     return _mm512_xor_si512(a, _mm512_set1_epi8(-128));
 }
 
+static inline cells cells_size(cells a)
+{
+    return a; /* not used */
+}
+
 static inline cells cells_look_up(const int8_t table[16], cells nibbles)
 {
     __m512i values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
@@ -82,11 +97,6 @@ static inline lanes counts_to_lanes(counts a)
     return _mm512_cvtepi32_ps(a);
 }
 
-static inline scales scales_from_bytes(row_bytes a)
-{
-    return _mm512_cvtepi8_epi32(a);
-}
-
 static inline lanes lanes_from_bytes(row_bytes a)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(a));
@@ -99,58 +109,84 @@ static inline lanes lanes_from_e8m0(row_bytes e)
     return _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
 }
 
-static inline pairs pairs_from_bytes(row_bytes first, row_bytes second)
+static inline scales scales_from_bytes(row_bytes first, row_bytes second)
 {
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi8(first, second)),
-                                           _mm_unpackhi_epi8(first, second), 1);
-    return _mm512_cvtepi8_epi16(both);
+    return (scales){{lanes_from_bytes(first), lanes_from_bytes(second)}};
 }
 
-static inline counts pairs_dot(pairs a, const int16_t x[2])
+CHOIR_INLINE bool cells_take_offset(const int highest, const int offset_bits)
 {
-    int32_t two;
-    memcpy(&two, x, sizeof two);
-    return _mm512_madd_epi16(a, _mm512_set1_epi32(two));
+    (void)highest, (void)offset_bits;
+    return false;
 }
 
-CHOIR_INLINE counts cells_dot_one(counts sum, const cells *w, const int8_t *x, const int n_cells)
+/* sums[g * n + t] += the products of cells [first, last). */
+CHOIR_INLINE void cells_dot_some(counts *sums, const cells w[][8], const int first, const int last,
+                                 const plane x, const int n_groups, const int n)
 {
 #pragma GCC unroll 8
-    for (int c = 0; c < n_cells; c++) {
-        int32_t four;
-        memcpy(&four, x + 4 * c, sizeof four);
-        sum = _mm512_dpbusd_epi32(sum, w[c], _mm512_set1_epi32(four));
+    for (int c = first; c < last; c++)
+#pragma GCC unroll 4
+        for (int t = 0; t < n; t++) {
+            const __m512i four = _mm512_set1_epi32(plane_four(x, t, c));
+#pragma GCC unroll 2
+            for (int g = 0; g < n_groups; g++) {
+                counts *sum = &sums[g * n + t];
+                *sum = _mm512_dpbusd_epi32(*sum, w[g][c], four);
+            }
+        }
+}
+
+CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
+                            const int offset_bits, const plane x, const int n_groups, const int n)
+{
+    counts second[CELLS_SUMS];
+    (void)highest, (void)offset_bits;
+#pragma GCC unroll 4
+    for (int i = 0; i < n * n_groups; i++)
+        second[i] = counts_set(0);
+    /* Two chains, so that fewer products wait for the one before. */
+    cells_dot_some(sums, w, 0, 4, x, n_groups, n);
+    cells_dot_some(second, w, 4, 8, x, n_groups, n);
+#pragma GCC unroll 4
+    for (int i = 0; i < n * n_groups; i++)
+        sums[i] = counts_add(sums[i], second[i]);
+}
+
+CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[][8], const cells size[][8],
+                                   const plane x, const int n_groups, const int n)
+{
+    (void)size;
+    cells_dot(sums, w, 255, -1, x, n_groups, n);
+}
+
+/*
+ * As floats, which multiply four times as fast as int32: a half's product is at most 16 * 32 * 127
+ * once its offset is taken away, its scale 128, so both halves together stay below 2^24 and exact.
+ */
+CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scales *by,
+                                   const int highest, const int offset_bits, const plane x,
+                                   const int n_groups, const int n)
+{
+    counts halves[2][CELLS_SUMS];
+    (void)highest;
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; h++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < n * n_groups; i++) {
+            const __m512i minus = _mm512_set1_epi32(plane_minus(x, i % n, h));
+            halves[h][i] =
+                offset_bits < 0
+                    ? counts_set(0)
+                    : _mm512_madd_epi16(minus, _mm512_set1_epi16((short)(1 << offset_bits)));
+        }
+        cells_dot_some(halves[h], w, 4 * h, 4 * h + 4, x, n_groups, n);
     }
-    return sum;
-}
-
-CHOIR_INLINE void cells_dot(counts *sums, const cells w[8], const int highest, const int8_t *x,
-                            const size_t stride, const int n)
-{
-    (void)highest;
 #pragma GCC unroll 4
-    for (int t = 0; t < n; t++)
-        sums[t] = cells_dot_one(sums[t], w, x + (size_t)t * stride, 8);
-}
-
-CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[8], const int8_t *x,
-                                   const size_t stride, const int n)
-{
-    cells_dot(sums, w, 255, x, stride, n);
-}
-
-CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[8], const scales by[2],
-                                   const int highest, const int8_t *x, const size_t stride,
-                                   const int n)
-{
-    (void)highest;
-#pragma GCC unroll 4
-    for (int t = 0; t < n; t++) {
-        const int8_t *xt = x + (size_t)t * stride;
-        counts first = cells_dot_one(counts_set(0), w, xt, 4);
-        counts second = cells_dot_one(counts_set(0), w + 4, xt + 16, 4);
-        sums[t] = counts_add(sums[t], counts_add(_mm512_mullo_epi32(by[0], first),
-                                                 _mm512_mullo_epi32(by[1], second)));
+    for (int i = 0; i < n * n_groups; i++) {
+        lanes scaled = lanes_mul(by[i / n].half[1], counts_to_lanes(halves[1][i]));
+        scaled = lanes_fma(by[i / n].half[0], counts_to_lanes(halves[0][i]), scaled);
+        sums[i] = counts_add(sums[i], _mm512_cvtps_epi32(scaled));
     }
 }
 

@@ -14,13 +14,22 @@
 #include "kernels/bytes_neon.h"
 #include "kernels/lanes_neon.h"
 #include "kernels/levels.h"
+#include "kernels/plane.h"
 
 /* As cells_avx2.h has them: there is no measurement behind CELLS_FEW and CELLS_MANY here. */
 enum {
+    CELLS_GROUPS = 1,
+    CELLS_SIGNED_GROUPS = 1,
     CELLS_TILE = 4,
+    CELLS_GROUPS_TILE = 4,
+    CELLS_SUMS = 4,
     CELLS_FEW = 4,
     CELLS_MANY = 16,
+    CELLS_MANY_SIGNED = 16,
+    CELLS_MANY_Q15 = 16,
     CELLS_FLOAT_TILE = 4,
+    CELLS_START_LATE = 0,
+    CELLS_HAVE_SIZES = 0,
     CELLS_SIGNED_OFFSET = 0,
 };
 
@@ -33,10 +42,9 @@ typedef struct counts {
     int32x4_t v[4];
 } counts;
 
-typedef counts scales;
-typedef struct pairs {
-    counts first, second;
-} pairs;
+typedef struct scales {
+    counts half[2];
+} scales;
 
 static inline cells cells_load(const uint8_t *from)
 {
@@ -76,6 +84,11 @@ static inline cells cells_from_signed(cells a)
     return a;
 }
 
+static inline cells cells_size(cells a)
+{
+    return a; /* not used */
+}
+
 static inline cells cells_look_up(const int8_t table[16], cells nibbles)
 {
     uint8x16_t values = vreinterpretq_u8_s8(vld1q_s8(table));
@@ -110,17 +123,17 @@ static inline lanes counts_to_lanes(counts a)
                     vcvtq_f32_s32(a.v[3])}};
 }
 
-static inline scales scales_from_bytes(row_bytes a)
+static inline counts counts_from_bytes(row_bytes a)
 {
     int8x16_t bytes = vreinterpretq_s8_u8(a);
     int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-    return (scales){{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low),
+    return (counts){{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low),
                      vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}};
 }
 
 static inline lanes lanes_from_bytes(row_bytes a)
 {
-    return counts_to_lanes(scales_from_bytes(a));
+    return counts_to_lanes(counts_from_bytes(a));
 }
 
 static inline lanes lanes_from_e8m0(row_bytes e)
@@ -139,19 +152,9 @@ static inline lanes lanes_from_e8m0(row_bytes e)
     return r;
 }
 
-static inline pairs pairs_from_bytes(row_bytes first, row_bytes second)
+static inline scales scales_from_bytes(row_bytes first, row_bytes second)
 {
-    return (pairs){scales_from_bytes(first), scales_from_bytes(second)};
-}
-
-static inline counts pairs_dot(pairs a, const int16_t x[2])
-{
-    counts r;
-    for (int i = 0; i < 4; i++) {
-        int32x4_t first = vmulq_n_s32(a.first.v[i], x[0]);
-        r.v[i] = vmlaq_n_s32(first, a.second.v[i], x[1]);
-    }
-    return r;
+    return (scales){{counts_from_bytes(first), counts_from_bytes(second)}};
 }
 
 /* Adds 4 rows' products with four of 16 activations; the instruction has the lane's number in it.
@@ -171,14 +174,20 @@ CHOIR_INLINE int32x4_t cells_dot_lane(int32x4_t sum, uint8x16_t w, int8x16_t x, 
     }
 }
 
-/* sums[t] += the products of 4 cells with 16 activations of each token. */
-CHOIR_INLINE void cells_dot_half(counts *sums, const cells w[4], const int8_t *x,
-                                 const size_t stride, const int n)
+CHOIR_INLINE bool cells_take_offset(const int highest, const int offset_bits)
+{
+    (void)highest, (void)offset_bits;
+    return false;
+}
+
+/* sums[t] += the products of 4 cells with half `half` of each token. */
+CHOIR_INLINE void cells_dot_half(counts *sums, const cells w[4], const plane x, const int half,
+                                 const int n)
 {
     int8x16_t xt[CELLS_TILE];
 #pragma GCC unroll 4
     for (int t = 0; t < n; t++)
-        xt[t] = vld1q_s8(x + (size_t)t * stride);
+        xt[t] = vld1q_s8(x.q + (size_t)t * x.stride + 16 * half);
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++)
 #pragma GCC unroll 4
@@ -188,37 +197,41 @@ CHOIR_INLINE void cells_dot_half(counts *sums, const cells w[4], const int8_t *x
                 sums[t].v[i] = cells_dot_lane(sums[t].v[i], w[c].v[i], xt[t], c);
 }
 
-CHOIR_INLINE void cells_dot(counts *sums, const cells w[8], const int highest, const int8_t *x,
-                            const size_t stride, const int n)
+CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
+                            const int offset_bits, const plane x, const int n_groups, const int n)
 {
-    (void)highest;
-    cells_dot_half(sums, w, x, stride, n);
-    cells_dot_half(sums, w + 4, x + 16, stride, n);
+    (void)highest, (void)offset_bits, (void)n_groups;
+    cells_dot_half(sums, w[0], x, 0, n);
+    cells_dot_half(sums, w[0] + 4, x, 1, n);
 }
 
-CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[8], const int8_t *x,
-                                   const size_t stride, const int n)
+CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[][8], const cells size[][8],
+                                   const plane x, const int n_groups, const int n)
 {
-    cells_dot(sums, w, 127, x, stride, n);
+    (void)size;
+    cells_dot(sums, w, 127, -1, x, n_groups, n);
 }
 
-CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[8], const scales by[2],
-                                   const int highest, const int8_t *x, const size_t stride,
-                                   const int n)
+CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scales *by,
+                                   const int highest, const int offset_bits, const plane x,
+                                   const int n_groups, const int n)
 {
-    (void)highest;
+    (void)highest, (void)n_groups;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
         counts parts[CELLS_TILE];
 #pragma GCC unroll 4
-        for (int t = 0; t < n; t++)
-            parts[t] = counts_set(0);
-        cells_dot_half(parts, w + 4 * half, x + 16 * half, stride, n);
+        for (int t = 0; t < n; t++) {
+            const int32_t pair = plane_minus(x, t, half);
+            const int minus = (int16_t)pair + (pair >> 16);
+            parts[t] = counts_set(offset_bits < 0 ? 0 : minus * (1 << offset_bits));
+        }
+        cells_dot_half(parts, w[0] + 4 * half, x, half, n);
 #pragma GCC unroll 4
         for (int t = 0; t < n; t++)
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++)
-                sums[t].v[i] = vmlaq_s32(sums[t].v[i], by[half].v[i], parts[t].v[i]);
+                sums[t].v[i] = vmlaq_s32(sums[t].v[i], by->half[half].v[i], parts[t].v[i]);
     }
 }
 

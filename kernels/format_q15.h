@@ -4,19 +4,16 @@
 #define CHOIR_KERNELS_FORMAT_Q15_H
 
 #include "kernels/kernels.h"
+#include "kernels/plane.h"
 
 enum { X_PLANES = 2 };
 
 typedef choir_q15 x_block;
 
-static inline const int8_t *x_plane(const x_block *x, int plane)
+static inline plane x_plane(const x_block *x, int number)
 {
-    return plane == 0 ? x->h : x->l;
-}
-
-static inline const int16_t *x_minus_half(const x_block *x, int plane)
-{
-    return plane == 0 ? x->minus_sum_half_h : x->minus_sum_half_l;
+    return (plane){number == 0 ? x->h : x->l, number == 0 ? x->minus_sums_h[0] : x->minus_sums_l[0],
+                   sizeof *x};
 }
 
 #endif

@@ -4,21 +4,16 @@
 #define CHOIR_KERNELS_FORMAT_Q8_H
 
 #include "kernels/kernels.h"
+#include "kernels/plane.h"
 
 enum { X_PLANES = 1 };
 
 typedef choir_q8 x_block;
 
-static inline const int8_t *x_plane(const x_block *x, int plane)
+static inline plane x_plane(const x_block *x, int number)
 {
-    (void)plane;
-    return x->q;
-}
-
-static inline const int16_t *x_minus_half(const x_block *x, int plane)
-{
-    (void)plane;
-    return x->minus_sum_half;
+    (void)number;
+    return (plane){x->q, x->minus_sums[0], sizeof *x};
 }
 
 #endif

@@ -22,27 +22,27 @@ typedef enum choir_level {
 } choir_level;
 
 /*
- * One block of 32 activations of one token in int8 (docs/numerics.md, "Linear layers", q8). 56
+ * One block of 32 activations of one token in int8 (docs/numerics.md, "Linear layers", q8). 60
  * bytes. The sums are there for minima and for weights whose offset is taken away afterwards.
  */
 typedef struct choir_q8 {
     int8_t q[32]; /* -127..127: -128 would saturate the AVX2 level */
     float d;
-    float d_sum;               /* d * (float)(sum of q), one rounded product */
-    float d_sum_half[2];       /* the same of q[0..16) and of q[16..32) */
-    int32_t minus_sum;         /* -(sum of q) */
-    int16_t minus_sum_half[2]; /* the halves' */
+    float d_sum;              /* d * (float)(sum of q), one rounded product */
+    float d_sum_half[2];      /* the same of q[0..16) and of q[16..32) */
+    int32_t minus_sum;        /* -(sum of q) */
+    int16_t minus_sums[2][2]; /* of each half minus that of q[4c], q[4c + 1], and of the others */
 } choir_q8;
 
-/* The same in 15 bits, as two planes of int8: value = 128 * h + l, -16256..16256. 92 bytes. */
+/* The same in 15 bits, as two planes of int8: value = 128 * h + l, -16256..16256. 100 bytes. */
 typedef struct choir_q15 {
     int8_t h[32]; /* -127..127 */
     int8_t l[32]; /* -64..63 */
     float d;
     float d_sum; /* of the values, as in choir_q8 */
     float d_sum_half[2];
-    int32_t minus_sum; /* of the values */
-    int16_t minus_sum_half_h[2], minus_sum_half_l[2];
+    int32_t minus_sum;                              /* of the values */
+    int16_t minus_sums_h[2][2], minus_sums_l[2][2]; /* of the planes, as in choir_q8 */
 } choir_q15;
 
 /*
@@ -52,12 +52,14 @@ typedef struct choir_q15 {
  *
  *     blocks[p * P * n_blocks + b * width + t % P],  p = t / P
  *
- * P: 32 tokens of 8,192 columns are 448 KiB. Panels of 16 made such rows 20 to 40 % slower (1 MiB
- * of L2, EPYC of Zen 4; build/bench/kernels --op linear --shape down --rows 24,64,512).
+ * P: so that a panel is at most 480 KiB. Twice the tokens halve the work of taking weights apart (4
+ * to 9 % of a prefill, EPYC of Zen 5), while panels of 16 made rows of 8,192 columns 20 to 40 %
+ * slower than 32 (1 MiB of L2, EPYC of Zen 4; build/bench/kernels --op linear --shape gate --shape
+ * down --rows 24,64,512).
  */
 static inline int choir_panel_tokens(int64_t n_blocks)
 {
-    return n_blocks <= 256 ? 32 : 16;
+    return n_blocks <= 128 ? 64 : n_blocks <= 256 ? 32 : 16;
 }
 
 /* How far apart the blocks of token t stand: its panel's width. */

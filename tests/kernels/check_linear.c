@@ -37,7 +37,7 @@ static void set_quants(choir_q8 *block, int q)
     block->minus_sum = -32 * q;
     block->d_sum = block->d * (float)(32 * q);
     for (int h = 0; h < 2; h++) {
-        block->minus_sum_half[h] = (int16_t)(-16 * q);
+        block->minus_sums[h][0] = block->minus_sums[h][1] = (int16_t)(-8 * q);
         block->d_sum_half[h] = block->d * (float)(16 * q);
     }
 }
@@ -50,8 +50,8 @@ static void set_quants_q15(choir_q15 *block, int h, int l)
     block->minus_sum = -32 * q;
     block->d_sum = block->d * (float)(32 * q);
     for (int half = 0; half < 2; half++) {
-        block->minus_sum_half_h[half] = (int16_t)(-16 * h);
-        block->minus_sum_half_l[half] = (int16_t)(-16 * l);
+        block->minus_sums_h[half][0] = block->minus_sums_h[half][1] = (int16_t)(-8 * h);
+        block->minus_sums_l[half][0] = block->minus_sums_l[half][1] = (int16_t)(-8 * l);
         block->d_sum_half[half] = block->d * (float)(16 * q);
     }
 }
@@ -164,7 +164,7 @@ static void slice_free(slice *s)
 /* The integers of block b of token t; returns d. */
 static float read_activations(const slice *s, int t, int64_t b, int x[32])
 {
-    int64_t P = s->matrix.cols / 32 <= 128 ? 32 : 16;
+    int64_t P = s->matrix.cols <= 4096 ? 64 : s->matrix.cols <= 8192 ? 32 : 16;
     int64_t panel = t / P * P;
     int64_t width = s->T - panel < P ? s->T - panel : P;
     int64_t at = panel * (s->matrix.cols / 32) + b * width + t % P;
@@ -354,8 +354,8 @@ static void check_narrow_panels(void **state)
 static void check_levels(void **state)
 {
     (void)state;
-    static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 12, 17, 64};
-    static const int64_t rows[] = {1, 15, 16, 33, 80};
+    static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 12, 17, 64, 81};
+    static const int64_t rows[] = {1, 16, 33, 63, 80}; /* groups: 1 to 4, and 1 alone */
     for (int level = CHOIR_LEVEL_AVX2; level < CHOIR_LEVEL_COUNT; level++) {
         const choir_kernels *kernels = check_level(level);
         uint64_t seed = 5;
@@ -371,7 +371,7 @@ static void check_levels(void **state)
                                                    .rows = rows[k % 5],
                                                    .cols = 32 * n_blocks,
                                                    .first_col = 32 * first,
-                                                   .T = tokens[k % 10],
+                                                   .T = tokens[k % 11],
                                                    .how = (fill)(k % FILL_COUNT)},
                                      &seed);
                 choir_leaves whole = leaves_make(0, n_blocks, n_blocks);
