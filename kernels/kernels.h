@@ -117,8 +117,21 @@ typedef void (*choir_quantize_q15_fn)(choir_q15 *out, int64_t stride, const floa
 typedef void (*choir_rms_norm_fn)(float *y, const float *x, const float *weight, int64_t n,
                                   float eps);
 
+/*
+ * y = (x - mean) / deviation * weight + bias over n elements, "Everything else"; y may be x. No
+ * architecture that is served yet has it.
+ */
+typedef void (*choir_layer_norm_fn)(float *y, const float *x, const float *weight,
+                                    const float *bias, int64_t n, float eps);
+
 /* h[i] = silu(gate[i]) * up[i]; h may be gate. */
 typedef void (*choir_swiglu_fn)(float *h, const float *gate, const float *up, int64_t n);
+
+/*
+ * h[i] = gelu(gate[i]) * up[i] with the GELU by tanh of "Decided by the code"; h may be gate. No
+ * architecture that is served yet has it.
+ */
+typedef void (*choir_geglu_fn)(float *h, const float *gate, const float *up, int64_t n);
 
 /* x[i] = x[i] + y[i], each one rounded addition. */
 typedef void (*choir_add_fn)(float *x, const float *y, int64_t n);
@@ -201,7 +214,9 @@ typedef struct choir_kernels {
     choir_quantize_fn quantize;
     choir_quantize_q15_fn quantize_q15;
     choir_rms_norm_fn rms_norm;
+    choir_layer_norm_fn layer_norm;
     choir_swiglu_fn swiglu;
+    choir_geglu_fn geglu;
     choir_add_fn add;
     choir_rotary_fn rotary;
     choir_attention_span_fn attention_span;

@@ -27,9 +27,8 @@ typedef struct kernels_options {
 
 static const choir_flag flags[] = {
     {"--op", "NAME",
-     "linear, attention, quantize, quantize_q15, rms_norm, rotary, swiglu, add, lse, embedding; "
-     "may "
-     "be repeated, as all such flags (default: all)",
+     "linear, attention, quantize, quantize_q15, rms_norm, layer_norm, rotary, swiglu, geglu, add, "
+     "lse, embedding; may be repeated, as all such flags (default: all)",
      CHOIR_FLAG_STRINGS, AT(ops), 0, 0, NULL},
     {"--type", "TYPE", "type of the weights (default: all)", CHOIR_FLAG_STRINGS, AT(types), 0, 0,
      NULL},
@@ -288,11 +287,11 @@ static choir_status sweep_all(bench *b, const choir_subject *subject)
 
 /* What is asked for */
 
-enum { N_ROLES = 6, N_OPS = 10, FIRST_ROW_OP = 3, N_FORMATS = 2 };
+enum { N_ROLES = 6, N_OPS = 12, FIRST_ROW_OP = 3, N_FORMATS = 2 };
 static const char *const roles[N_ROLES] = {"q", "kv", "attn_output", "gate", "down", "output"};
-static const char *const op_names[N_OPS] = {"linear",       "attention", "embedding", "quantize",
-                                            "quantize_q15", "rms_norm",  "rotary",    "swiglu",
-                                            "add",          "lse"};
+static const char *const op_names[N_OPS] = {"linear",       "attention", "embedding",  "quantize",
+                                            "quantize_q15", "rms_norm",  "layer_norm", "rotary",
+                                            "swiglu",       "geglu",     "add",        "lse"};
 static const char *const formats[N_FORMATS] = {"q8", "q15"};
 
 /* Whether `name` is listed, or nothing is and it counts by default. */

@@ -46,11 +46,25 @@ static void rms_norm_row(const rows_data *d, const choir_kernels *kernels, int64
     kernels->rms_norm(d->out + row * d->n, d->x + row * d->n, d->y, d->n, 1e-5f);
 }
 
+static void layer_norm_row(const rows_data *d, const choir_kernels *kernels, int64_t row,
+                           int64_t iteration)
+{
+    (void)iteration;
+    kernels->layer_norm(d->out + row * d->n, d->x + row * d->n, d->y, d->y, d->n, 1e-5f);
+}
+
 static void swiglu_row(const rows_data *d, const choir_kernels *kernels, int64_t row,
                        int64_t iteration)
 {
     (void)iteration;
     kernels->swiglu(d->out + row * d->n, d->x + row * d->n, d->y, d->n);
+}
+
+static void geglu_row(const rows_data *d, const choir_kernels *kernels, int64_t row,
+                      int64_t iteration)
+{
+    (void)iteration;
+    kernels->geglu(d->out + row * d->n, d->x + row * d->n, d->y, d->n);
 }
 
 static void add_row(const rows_data *d, const choir_kernels *kernels, int64_t row,
@@ -149,7 +163,9 @@ choir_status choir_subject_rows(const choir_subject_options *options, const char
         {"quantize", quantize_row, D, 4 + sizeof(choir_q8) / 32.0},
         {"quantize_q15", quantize_q15_row, D, 4 + sizeof(choir_q15) / 32.0},
         {"rms_norm", rms_norm_row, D, 12},
+        {"layer_norm", layer_norm_row, D, 12},
         {"swiglu", swiglu_row, m->ff_width, 12},
+        {"geglu", geglu_row, m->ff_width, 12},
         {"add", add_row, D, 12},
         {"rotary", rotary_row, heads, 8},
         {"lse", lse_row, m->vocab_size, 4},

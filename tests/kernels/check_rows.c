@@ -220,8 +220,61 @@ static void check_rms_norm(void **state)
     on_levels(rms_norm);
 }
 
+static void layer_norm(const choir_kernels *kernels)
+{
+    uint64_t seed = 7;
+    for (int k = 0; k < 20 * N_LENGTHS; k++) {
+        int64_t n = lengths[k % N_LENGTHS];
+        check_buffer x = check_buffer_make(n), w = check_buffer_make(n), b = check_buffer_make(n);
+        check_buffer y = check_buffer_make(n);
+        float want[N_MOST], d[N_MOST];
+        fill_floats(x.data, n, 100, k / N_LENGTHS % N_KINDS, &seed);
+        fill_floats(w.data, n, 2, k / N_LENGTHS / N_KINDS, &seed);
+        fill_floats(b.data, n, 3, k / N_LENGTHS / N_KINDS, &seed);
+        float mean = lane_sum(x.data, n, false) / (float)n;
+        for (int64_t i = 0; i < n; i++)
+            d[i] = x.data[i] - mean;
+        float scale = 1.0f / sqrtf(lane_sum(d, n, true) / (float)n + 1e-5f);
+        for (int64_t i = 0; i < n; i++) {
+            want[i] = d[i] * scale;
+            want[i] = want[i] * w.data[i];
+            want[i] = want[i] + b.data[i];
+        }
+        kernels->layer_norm(y.data, x.data, w.data, b.data, n, 1e-5f);
+        check_same_bits(y.data, want, n, "layer_norm");
+        kernels->layer_norm(x.data, x.data, w.data, b.data, n, 1e-5f);
+        check_same_bits(x.data, want, n, "layer_norm in place");
+        check_buffer_free(&x);
+        check_buffer_free(&w);
+        check_buffer_free(&b);
+        check_buffer_free(&y);
+    }
+}
+
+static void check_layer_norm(void **state)
+{
+    (void)state;
+    on_levels(layer_norm);
+}
+
+static float naive_silu(float x)
+{
+    const float below = 1 + choir_expf(-x);
+    return x / below;
+}
+
+static float naive_gelu(float x)
+{
+    const float linear = 0.044715f * x, cubic = linear * x;
+    const float y = fmaf(cubic, x, x) * 0.79788456f;
+    const float above = choir_expf(2 * y) + 1;
+    const float quotient = 2 / above, tanh = 1 - quotient;
+    return 0.5f * x * (tanh + 1);
+}
+
 /* Over a sample of all floats, so that the exp of lanes meets every range it has. */
-static void swiglu(const choir_kernels *kernels)
+static void gates(void (*kernel)(float *, const float *, const float *, int64_t),
+                  float (*naive)(float))
 {
     uint64_t seed = 3;
     check_buffer g = check_buffer_make(N_MOST), u = check_buffer_make(N_MOST);
@@ -236,20 +289,19 @@ static void swiglu(const choir_kernels *kernels)
         fill_floats(u.data, n, 10, round % N_KINDS, &seed);
         float want[N_MOST];
         for (int64_t i = 0; i < n; i++) {
-            float below = 1 + choir_expf(-g.data[i]);
-            float silu = g.data[i] / below;
-            want[i] = silu * u.data[i];
+            const float value = naive(g.data[i]);
+            want[i] = value * u.data[i];
         }
-        kernels->swiglu(h.data, g.data, u.data, n);
-        check_same_bits(h.data, want, n, "swiglu");
+        kernel(h.data, g.data, u.data, n);
+        check_same_bits(h.data, want, n, "gate");
     }
     for (int k = 0; k < N_LENGTHS; k++) {
         check_buffer in_place = check_buffer_make(lengths[k]);
         check_random_floats(in_place.data, lengths[k], 10, &seed);
         memcpy(g.data, in_place.data, (size_t)lengths[k] * 4);
-        kernels->swiglu(h.data, g.data, u.data, lengths[k]);
-        kernels->swiglu(in_place.data, in_place.data, u.data, lengths[k]);
-        check_same_bits(in_place.data, h.data, lengths[k], "swiglu in place");
+        kernel(h.data, g.data, u.data, lengths[k]);
+        kernel(in_place.data, in_place.data, u.data, lengths[k]);
+        check_same_bits(in_place.data, h.data, lengths[k], "gate in place");
         check_buffer_free(&in_place);
     }
     check_buffer_free(&g);
@@ -257,10 +309,34 @@ static void swiglu(const choir_kernels *kernels)
     check_buffer_free(&h);
 }
 
+static void swiglu(const choir_kernels *kernels)
+{
+    gates(kernels->swiglu, naive_silu);
+}
+
 static void check_swiglu(void **state)
 {
     (void)state;
     on_levels(swiglu);
+}
+
+static void geglu(const choir_kernels *kernels)
+{
+    gates(kernels->geglu, naive_gelu);
+    for (float x = -12; x < 12; x += 0.01f) {
+        const double inner = sqrt(2 / acos(-1)) * (x + 0.044715 * pow(x, 3));
+        const double want = 0.5 * x * (1 + tanh(inner));
+        const float up = 1;
+        float got;
+        kernels->geglu(&got, &x, &up, 1);
+        assert_true(fabs(got - want) <= 1e-6 * (1 + fabs(want)));
+    }
+}
+
+static void check_geglu(void **state)
+{
+    (void)state;
+    on_levels(geglu);
 }
 
 static void add(const choir_kernels *kernels)
@@ -357,9 +433,10 @@ static void check_lse_chunk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(check_quantize), cmocka_unit_test(check_rms_norm),
-        cmocka_unit_test(check_swiglu),   cmocka_unit_test(check_add),
-        cmocka_unit_test(check_rotary),   cmocka_unit_test(check_lse_chunk),
+        cmocka_unit_test(check_quantize),   cmocka_unit_test(check_rms_norm),
+        cmocka_unit_test(check_layer_norm), cmocka_unit_test(check_swiglu),
+        cmocka_unit_test(check_geglu),      cmocka_unit_test(check_add),
+        cmocka_unit_test(check_rotary),     cmocka_unit_test(check_lse_chunk),
     };
     return cmocka_run_group_tests(tests, check_reached, NULL);
 }
