@@ -11,8 +11,8 @@
  *
  * Cells are the outer loop: a cell of weights is loaded once for the tile of tokens, and on most of
  * these CPUs a broadcast takes the place of an addition, so that an activation serves two groups
- * where there are many tokens. 8 sums of 16 bits, 2 or 4 weights, an activation and products fit
- * the 16 registers.
+ * where there are many tokens. 8 sums, 2 activations, a run of 8 rows' weights and products fit the
+ * 16 registers, as long as these rows meet all tokens before the next 8 are loaded.
  *
  * From how many tokens on it pays to take weights apart in memory was measured with 512 rows of
  * 2,048 columns in the cache (EPYC of Zen 3; build/bench/kernels --op linear --sweep). Of signed
@@ -30,7 +30,6 @@
 
 enum {
     CELLS_GROUPS = 2,        /* groups of weights that meet an activation once loaded */
-    CELLS_SIGNED_GROUPS = 1, /* the same of signed weights, which need more registers */
     CELLS_TILE = 4,          /* tokens that meet a cell of one group once it is loaded, ... */
     CELLS_GROUPS_TILE = 2,   /* ... and of CELLS_GROUPS */
     CELLS_SUMS = 4,          /* tokens x groups of the larger tile */
@@ -194,25 +193,27 @@ CHOIR_INLINE void cells_dot_some(counts *sums, const cells w[][8], const int fir
 {
     pairs acc[CELLS_SUMS];
     if (offset_bits >= 0) {
-#pragma GCC unroll 4
+        CHOIR_UNROLL
         for (int i = 0; i < n * n_groups; i++) {
             const __m256i minus = cells_minus_offset(x, i % n, first, last, offset_bits);
             acc[i] = (pairs){minus, minus};
         }
     }
-#pragma GCC unroll 8
+    CHOIR_UNROLL
     for (int c = first; c < last; c++)
-#pragma GCC unroll 4
-        for (int i = 0; i < n * n_groups; i++) {
-            const cells a = w[i / n][c];
-            const __m256i four = _mm256_set1_epi32(plane_four(x, i % n, c));
-            const __m256i low = _mm256_maddubs_epi16(a.low, four);
-            const __m256i high = _mm256_maddubs_epi16(a.high, four);
-            const bool is_new = offset_bits < 0 && c == first;
-            acc[i].low = is_new ? low : _mm256_add_epi16(acc[i].low, low);
-            acc[i].high = is_new ? high : _mm256_add_epi16(acc[i].high, high);
-        }
-#pragma GCC unroll 4
+        CHOIR_UNROLL
+    for (int i = 0; i < 2 * n * n_groups; i++) {
+        /* All tokens with the low rows of a group, then with its high ones. */
+        const int g = i / n / 2, t = i % n;
+        const bool is_high = i / n % 2 == 1;
+        const __m256i a = is_high ? w[g][c].high : w[g][c].low;
+        const __m256i four = _mm256_set1_epi32(plane_four(x, t, c));
+        const __m256i products = _mm256_maddubs_epi16(a, four);
+        __m256i *sum = is_high ? &acc[g * n + t].high : &acc[g * n + t].low;
+        const bool is_new = offset_bits < 0 && c == first;
+        *sum = is_new ? products : _mm256_add_epi16(*sum, products);
+    }
+    CHOIR_UNROLL
     for (int i = 0; i < n * n_groups; i++)
         sums[i] = counts_add(sums[i], (counts){_mm256_madd_epi16(acc[i].low, by[i / n].low),
                                                _mm256_madd_epi16(acc[i].high, by[i / n].high)});
@@ -229,7 +230,7 @@ CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
     const pairs ones[CELLS_GROUPS] = {{one, one}, {one, one}};
     const bool is_taken = cells_take_offset(highest, offset_bits);
     const int step = cells_in_16_bits(is_taken ? 1 << offset_bits : highest);
-#pragma GCC unroll 4
+    CHOIR_UNROLL
     for (int c = 0; c < 8; c += step)
         cells_dot_some(sums, w, c, c + step, ones, is_taken ? offset_bits : -1, x, n_groups, n);
 }
@@ -243,7 +244,7 @@ CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scale
                                    const int n_groups, const int n)
 {
     (void)highest; /* at most 32 once the offset is away */
-#pragma GCC unroll 2
+    CHOIR_UNROLL
     for (int half = 0; half < 2; half++) {
         const pairs scale[CELLS_GROUPS] = {by[0].half[half], by[n_groups - 1].half[half]};
         cells_dot_some(sums, w, 4 * half, 4 * half + 4, scale, offset_bits, x, n_groups, n);
@@ -258,17 +259,19 @@ CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[][8], const cells
                                    const plane x, const int n_groups, const int n)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-#pragma GCC unroll 8
+    CHOIR_UNROLL
     for (int c = 0; c < 8; c++)
-#pragma GCC unroll 4
-        for (int i = 0; i < n * n_groups; i++) {
-            const cells a = w[i / n][c], b = size[i / n][c];
-            const __m256i four = _mm256_set1_epi32(plane_four(x, i % n, c));
-            const __m256i low = _mm256_maddubs_epi16(b.low, _mm256_sign_epi8(four, a.low));
-            const __m256i high = _mm256_maddubs_epi16(b.high, _mm256_sign_epi8(four, a.high));
-            sums[i] = counts_add(
-                sums[i], (counts){_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones)});
-        }
+        CHOIR_UNROLL
+    for (int i = 0; i < 2 * n * n_groups; i++) {
+        const int g = i / n / 2, t = i % n;
+        const bool is_high = i / n % 2 == 1;
+        const __m256i a = is_high ? w[g][c].high : w[g][c].low;
+        const __m256i b = is_high ? size[g][c].high : size[g][c].low;
+        const __m256i four = _mm256_set1_epi32(plane_four(x, t, c));
+        const __m256i products = _mm256_maddubs_epi16(b, _mm256_sign_epi8(four, a));
+        __m256i *sum = is_high ? &sums[g * n + t].high : &sums[g * n + t].low;
+        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(products, ones));
+    }
 }
 
 #endif

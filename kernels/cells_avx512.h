@@ -14,8 +14,7 @@
 
 enum {
     CELLS_GROUPS = 2, /* 16 registers of weights */
-    CELLS_SIGNED_GROUPS = 2,
-    CELLS_TILE = 1, /* one token's products after another: tokens overlap out of order */
+    CELLS_TILE = 1,   /* one token's products after another: tokens overlap out of order */
     CELLS_GROUPS_TILE = 1,
     CELLS_SUMS = 2,
     CELLS_FEW = 4,
@@ -124,17 +123,17 @@ CHOIR_INLINE bool cells_take_offset(const int highest, const int offset_bits)
 CHOIR_INLINE void cells_dot_some(counts *sums, const cells w[][8], const int first, const int last,
                                  const plane x, const int n_groups, const int n)
 {
-#pragma GCC unroll 8
+    CHOIR_UNROLL
     for (int c = first; c < last; c++)
-#pragma GCC unroll 4
-        for (int t = 0; t < n; t++) {
-            const __m512i four = _mm512_set1_epi32(plane_four(x, t, c));
-#pragma GCC unroll 2
-            for (int g = 0; g < n_groups; g++) {
-                counts *sum = &sums[g * n + t];
-                *sum = _mm512_dpbusd_epi32(*sum, w[g][c], four);
-            }
+        CHOIR_UNROLL
+    for (int t = 0; t < n; t++) {
+        const __m512i four = _mm512_set1_epi32(plane_four(x, t, c));
+        CHOIR_UNROLL
+        for (int g = 0; g < n_groups; g++) {
+            counts *sum = &sums[g * n + t];
+            *sum = _mm512_dpbusd_epi32(*sum, w[g][c], four);
         }
+    }
 }
 
 CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
@@ -142,13 +141,13 @@ CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
 {
     counts second[CELLS_SUMS];
     (void)highest, (void)offset_bits;
-#pragma GCC unroll 4
+    CHOIR_UNROLL
     for (int i = 0; i < n * n_groups; i++)
         second[i] = counts_set(0);
     /* Two chains, so that fewer products wait for the one before. */
     cells_dot_some(sums, w, 0, 4, x, n_groups, n);
     cells_dot_some(second, w, 4, 8, x, n_groups, n);
-#pragma GCC unroll 4
+    CHOIR_UNROLL
     for (int i = 0; i < n * n_groups; i++)
         sums[i] = counts_add(sums[i], second[i]);
 }
@@ -170,9 +169,9 @@ CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scale
 {
     counts halves[2][CELLS_SUMS];
     (void)highest;
-#pragma GCC unroll 2
+    CHOIR_UNROLL
     for (int h = 0; h < 2; h++) {
-#pragma GCC unroll 4
+        CHOIR_UNROLL
         for (int i = 0; i < n * n_groups; i++) {
             const __m512i minus = _mm512_set1_epi32(plane_minus(x, i % n, h));
             halves[h][i] =
@@ -182,7 +181,7 @@ CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scale
         }
         cells_dot_some(halves[h], w, 4 * h, 4 * h + 4, x, n_groups, n);
     }
-#pragma GCC unroll 4
+    CHOIR_UNROLL
     for (int i = 0; i < n * n_groups; i++) {
         lanes scaled = lanes_mul(by[i / n].half[1], counts_to_lanes(halves[1][i]));
         scaled = lanes_fma(by[i / n].half[0], counts_to_lanes(halves[0][i]), scaled);

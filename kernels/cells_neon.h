@@ -19,7 +19,6 @@
 /* As cells_avx2.h has them: there is no measurement behind CELLS_FEW and CELLS_MANY here. */
 enum {
     CELLS_GROUPS = 1,
-    CELLS_SIGNED_GROUPS = 1,
     CELLS_TILE = 4,
     CELLS_GROUPS_TILE = 4,
     CELLS_SUMS = 4,
@@ -185,16 +184,16 @@ CHOIR_INLINE void cells_dot_half(counts *sums, const cells w[4], const plane x, 
                                  const int n)
 {
     int8x16_t xt[CELLS_TILE];
-#pragma GCC unroll 4
+    CHOIR_UNROLL
     for (int t = 0; t < n; t++)
         xt[t] = vld1q_s8(x.q + (size_t)t * x.stride + 16 * half);
-#pragma GCC unroll 4
+    CHOIR_UNROLL
     for (int c = 0; c < 4; c++)
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-#pragma GCC unroll 4
-            for (int t = 0; t < n; t++)
-                sums[t].v[i] = cells_dot_lane(sums[t].v[i], w[c].v[i], xt[t], c);
+        CHOIR_UNROLL
+    for (int i = 0; i < 4; i++)
+        CHOIR_UNROLL
+    for (int t = 0; t < n; t++)
+        sums[t].v[i] = cells_dot_lane(sums[t].v[i], w[c].v[i], xt[t], c);
 }
 
 CHOIR_INLINE void cells_dot(counts *sums, const cells w[][8], const int highest,
@@ -217,21 +216,21 @@ CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scale
                                    const int n_groups, const int n)
 {
     (void)highest, (void)n_groups;
-#pragma GCC unroll 2
+    CHOIR_UNROLL
     for (int half = 0; half < 2; half++) {
         counts parts[CELLS_TILE];
-#pragma GCC unroll 4
+        CHOIR_UNROLL
         for (int t = 0; t < n; t++) {
             const int32_t pair = plane_minus(x, t, half);
             const int minus = (int16_t)pair + (pair >> 16);
             parts[t] = counts_set(offset_bits < 0 ? 0 : minus * (1 << offset_bits));
         }
         cells_dot_half(parts, w[0] + 4 * half, x, half, n);
-#pragma GCC unroll 4
+        CHOIR_UNROLL
         for (int t = 0; t < n; t++)
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-                sums[t].v[i] = vmlaq_s32(sums[t].v[i], by->half[half].v[i], parts[t].v[i]);
+            CHOIR_UNROLL
+        for (int i = 0; i < 4; i++)
+            sums[t].v[i] = vmlaq_s32(sums[t].v[i], by->half[half].v[i], parts[t].v[i]);
     }
 }
 

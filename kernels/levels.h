@@ -28,6 +28,15 @@ enum { CHOIR_TREE_DEPTH = 7 };
 
 /* For functions that take the type or tile size as a constant and exist to be specialised by it. */
 #define CHOIR_INLINE static inline __attribute__((always_inline))
+/*
+ * Unrolls a loop whose trip count is a constant of at most 16. clang unrolls none that has fewer
+ * trips than it is asked for.
+ */
+#ifdef __clang__
+#define CHOIR_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define CHOIR_UNROLL _Pragma("GCC unroll 16")
+#endif
 /* For what is called from many such functions and large. */
 #define CHOIR_NOINLINE __attribute__((noinline))
 
