@@ -320,6 +320,26 @@ static void t11_truncated_before_load(void **state)
     close_mini(&f);
 }
 
+static void t11_shorter_while_read(void **state)
+{
+    (void)state;
+    fixture f = open_mini(CHOIR_Q8_0, false, false);
+    const choir_gguf_tensor *last = choir_model_tensor(f.model, CHOIR_TENSOR_OUTPUT_NORM, 0);
+    const size_t n = (size_t)last->bytes;
+    uint8_t *bytes = malloc(n);
+    assert_non_null(bytes);
+    assert_int_equal(choir_model_read(f.model, last, 4, n - 4, bytes), CHOIR_OK);
+    assert_memory_equal(bytes, choir_model_data(f.model, last) + 4, n - 4);
+    choir_model_release(f.model); /* and mapped again when looked at */
+    assert_memory_equal(bytes, choir_model_data(f.model, last) + 4, n - 4);
+    assert_int_equal(ftruncate(f.file.file, (off_t)(last->offset + 8)), 0);
+    assert_int_equal(choir_model_read(f.model, last, 0, 8, bytes), CHOIR_OK);
+    assert_int_equal(choir_model_read(f.model, last, 4, n - 4, bytes), CHOIR_EFILECHANGED);
+    assert_non_null(strstr(choir_error(), "shorter"));
+    free(bytes);
+    close_mini(&f);
+}
+
 static void t11_changed_while_loaded(void **state)
 {
     (void)state;
@@ -476,6 +496,7 @@ int main(void)
         cmocka_unit_test(roles_lead_to_tensors),
         cmocka_unit_test(t10_verify_finds_a_scale_that_is_no_number),
         cmocka_unit_test(t11_truncated_before_load),
+        cmocka_unit_test(t11_shorter_while_read),
         cmocka_unit_test(t11_changed_while_loaded),
         cmocka_unit_test(t11_replaced_while_loaded),
         cmocka_unit_test(the_identity_tells_files_apart),
