@@ -25,6 +25,7 @@ enum {
     CELLS_START_LATE = 0,
     CELLS_HAVE_SIZES = 0,
     CELLS_SIGNED_OFFSET = 128,
+    CELLS_PREFETCH_BYTES = 4096,
 };
 
 typedef __m512i cells;

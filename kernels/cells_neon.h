@@ -30,6 +30,7 @@ enum {
     CELLS_START_LATE = 0,
     CELLS_HAVE_SIZES = 0,
     CELLS_SIGNED_OFFSET = 0,
+    CELLS_PREFETCH_BYTES = 4096,
 };
 
 /* Rows 4i..4i+3 in v[i], here and below. */
