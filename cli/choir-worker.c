@@ -251,7 +251,12 @@ static choir_status run_worker(choir_worker *worker, const choir_comm *world,
                                               choir_frontend_endpoint(frontend),
                                               own->connection_file, start_us);
         if (status == CHOIR_OK)
-            status = choir_lead_serve(worker, link, &report, &stop_is_asked);
+            status = choir_lead_serve(worker, link, &report,
+                                      &(choir_lead_options){
+                                          .keeps_pages = !engine->is_prefix_caching_off,
+                                          .max_step_us = engine->max_step_ms * 1000,
+                                      },
+                                      &stop_is_asked);
     }
 done:
     free(ranks);

@@ -46,6 +46,15 @@ static const choir_flag engine_flags[] = {
      AT(max_num_seqs), 1, 4096, NULL},
     {"--max-num-batched-tokens", "N", "tokens of one step (default 512)", CHOIR_FLAG_INTEGER,
      AT(max_num_batched_tokens), 1, 1 << 20, NULL},
+    {"--max-step-ms", "N",
+     "while others decode, prompts get no more of a step than fits into so many milliseconds "
+     "(default: twice what the decodes take alone)",
+     CHOIR_FLAG_INTEGER, AT(max_step_ms), 1, 1000000, NULL},
+    {"--enable-prefix-caching", NULL,
+     "keep keys and values for later prompts of the same client that begin alike (default)",
+     CHOIR_FLAG_BOOL, AT(is_prefix_caching_on), 0, 0, NULL},
+    {"--no-enable-prefix-caching", NULL, "keep none", CHOIR_FLAG_BOOL, AT(is_prefix_caching_off), 0,
+     0, NULL},
     {"--kv-cache-memory --kv-cache-memory-bytes", "N",
      "at most so much memory of a rank for keys and values; requests wait for room (default: "
      "enough for --max-num-seqs whole sequences, or what is free)",
@@ -82,6 +91,9 @@ choir_status choir_engine_options_check(const choir_engine_options *options)
 {
     if (options->model == NULL || *options->model == '\0')
         return choir_fail(CHOIR_EUSAGE, "no model: name a GGUF file with --model FILE");
+    if (options->is_prefix_caching_on && options->is_prefix_caching_off)
+        return choir_fail(CHOIR_EUSAGE, "--enable-prefix-caching and --no-enable-prefix-caching: "
+                                        "give one of them");
     return CHOIR_OK;
 }
 

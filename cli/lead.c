@@ -165,6 +165,14 @@ static choir_status send_status(lead *l, uint64_t serial)
         answer.n_steps = load.n_steps;
         answer.step_us_p50 = n > 0 ? (uint64_t)sorted[n / 2] : 0;
         answer.step_us_p99 = n > 0 ? (uint64_t)sorted[n * 99 / 100] : 0;
+        answer.n_prompt_tokens = load.n_prompt_tokens;
+        answer.n_generated_tokens = load.n_generated_tokens;
+        answer.n_preemptions = load.n_preemptions;
+        answer.n_cache_queries = load.n_cache_queries;
+        answer.n_cache_hits = load.n_cache_hits;
+        answer.n_pages = (uint32_t)load.n_pages;
+        answer.n_pages_used = (uint32_t)load.n_pages_used;
+        answer.n_pages_kept = (uint32_t)load.n_pages_kept;
         message.body_case = CHOIR__ENGINE__FROM_ENGINE__BODY_STATUS;
         message.status = &answer;
         status = choir_engine_link_send(l->link, &message);
@@ -174,31 +182,91 @@ static choir_status send_status(lead *l, uint64_t serial)
     return status;
 }
 
+static choir_sampling read_sampling(const Choir__Engine__Sampling *sampling)
+{
+    if (!sampling)
+        return (choir_sampling){.top_p = 1.0f};
+    return (choir_sampling){
+        .temperature = sampling->temperature,
+        .top_k = (int32_t)sampling->top_k,
+        .top_p = sampling->top_p,
+        .min_p = sampling->min_p,
+        .typical_p = sampling->typical_p,
+        .repetition_penalty = sampling->repetition_penalty,
+        .frequency_penalty = sampling->frequency_penalty,
+        .presence_penalty = sampling->presence_penalty,
+        .seed = sampling->seed,
+        .choice = (int32_t)sampling->choice,
+    };
+}
+
+/* bias [n_logit_bias] is the caller's. EINVALID where the words' lengths do not fit their ids. */
+static choir_status read_wishes(const Choir__Engine__Submit *s, choir_logit_bias *bias,
+                                choir_token_wishes *wishes)
+{
+    size_t n_ids = 0;
+    for (size_t i = 0; i < s->n_bad_word_lengths; i++) {
+        if (s->bad_word_lengths[i] < 1 ||
+            (size_t)s->bad_word_lengths[i] > s->n_bad_word_ids - n_ids)
+            return choir_fail(CHOIR_EINVALID, "bad_words: their lengths do not fit");
+        n_ids += (size_t)s->bad_word_lengths[i];
+    }
+    for (size_t i = 0; i < s->n_logit_bias; i++)
+        bias[i] = (choir_logit_bias){s->logit_bias[i]->token_id, s->logit_bias[i]->bias};
+    *wishes = (choir_token_wishes){
+        .bias = bias,
+        .n_bias = s->n_logit_bias,
+        .allowed = s->allowed_token_ids,
+        .n_allowed = s->n_allowed_token_ids,
+        .bad_ids = s->bad_word_ids,
+        .bad_lengths = s->bad_word_lengths,
+        .n_bad_words = s->n_bad_word_lengths,
+        .min_tokens = s->min_tokens,
+    };
+    return CHOIR_OK;
+}
+
 /* A request that the scheduler refuses ends at once, with its words. */
 static void submit(lead *l, const Choir__Engine__Submit *s)
 {
-    const Choir__Engine__Sampling *sampling = s->sampling;
+    choir_logit_bias *bias = NULL;
+    choir_token_wishes wishes = {0};
+    choir_status status = choir_alloc(s->n_logit_bias, sizeof *bias, (void **)&bias);
+    if (status == CHOIR_OK)
+        status = read_wishes(s, bias, &wishes);
     const choir_request request = {
         .id = s->id,
         .token_ids = s->token_ids,
         .n_token_ids = (int64_t)s->n_token_ids,
-        .sampling = {.temperature = sampling ? sampling->temperature : 0.0f,
-                     .top_k = sampling ? (int32_t)sampling->top_k : 0,
-                     .top_p = sampling ? sampling->top_p : 1.0f,
-                     .min_p = sampling ? sampling->min_p : 0.0f,
-                     .seed = sampling ? sampling->seed : 0},
+        .sampling = read_sampling(s->sampling),
+        .wishes = wishes,
         .max_tokens = s->max_tokens,
         .stop_token_ids = s->stop_token_ids,
         .n_stop_token_ids = (int)s->n_stop_token_ids,
         .wants_logprobs = s->wants_logprobs,
         .n_top = (int)s->n_top,
         .is_score = s->is_score,
+        .user_id = s->user_id,
+        .group_id = s->group_id,
+        .priority = s->priority,
+        .timeout_us = s->timeout_us <= INT64_MAX ? (int64_t)s->timeout_us : INT64_MAX,
+        .cache_salt = s->cache_salt.data,
+        .n_cache_salt = s->cache_salt.len,
     };
-    const choir_status status = choir_scheduler_submit(l->scheduler, &request, choir_clock_us());
+    const int64_t now_us = choir_clock_us();
+    if (status == CHOIR_OK)
+        status = choir_scheduler_submit(l->scheduler, &request, now_us);
+    free(bias);
     if (status == CHOIR_OK)
         return;
-    const choir_output refusal = {
-        .id = s->id, .finish = CHOIR_FINISH_ERROR, .status = status, .error = choir_error()};
+    const choir_output refusal = {.id = s->id,
+                                  .finish = CHOIR_FINISH_ERROR,
+                                  .status = status,
+                                  .error = choir_error(),
+                                  .retry_after_us =
+                                      status == CHOIR_EUNAVAILABLE
+                                          ? choir_scheduler_retry_after_us(l->scheduler, now_us)
+                                          : 0};
     choir_outbox_take(l->outbox, &refusal);
 }
 
@@ -326,7 +394,8 @@ static choir_status serve(lead *l, const volatile sig_atomic_t *stop)
 }
 
 choir_status choir_lead_serve(choir_worker *worker, choir_engine_link *link,
-                              const choir_engine_report *report, const volatile sig_atomic_t *stop)
+                              const choir_engine_report *report, const choir_lead_options *own,
+                              const volatile sig_atomic_t *stop)
 {
     lead l = {.worker = worker, .link = link, .report = report};
     l.window_start_us = choir_clock_us();
@@ -334,6 +403,8 @@ choir_status choir_lead_serve(choir_worker *worker, choir_engine_link *link,
     const choir_scheduler_options options = {
         .limits = *choir_worker_limits(worker),
         .n_stages = choir_worker_layout(worker)->n_stages,
+        .keeps_pages = own->keeps_pages,
+        .max_step_us = own->max_step_us,
         .kernels = choir_worker_kernels(worker),
         .take = choir_outbox_take,
         .context = l.outbox,

@@ -12,6 +12,13 @@
 #include "worker/worker.h"
 
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct choir_lead_options {
+    bool keeps_pages;    /* for later prompts with the same beginning */
+    int64_t max_step_us; /* of a step with prompts beside decodes; 0: twice what these cost alone */
+} choir_lead_options;
 
 /*
  * Serves until the front end says Shutdown, is gone, or *stop becomes nonzero (looked at five times
@@ -19,7 +26,7 @@
  * failure of the engine itself the followers are not told: the caller ends the job.
  */
 choir_status choir_lead_serve(choir_worker *worker, choir_engine_link *link,
-                              const choir_engine_report *report,
+                              const choir_engine_report *report, const choir_lead_options *options,
                               const volatile sig_atomic_t *stop) CHOIR_MUST_CHECK;
 
 /* What the lead says once: that it is ready, that it failed, and what a fingerprint was. */

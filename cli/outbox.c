@@ -101,6 +101,8 @@ void choir_outbox_take(void *context, const choir_output *output)
     copy->finish = (Choir__Engine__FinishReason)output->finish;
     copy->error_status = (uint32_t)output->status;
     copy->error = (char *)(uintptr_t)output->error; /* a fixed text; packing only reads it */
+    copy->n_cached = (uint32_t)output->n_cached;
+    copy->retry_after_ms = (uint32_t)(output->retry_after_us / 1000);
     for (int i = 0; i < output->n_tokens; i++)
         take_token(outbox, &output->tokens[i]);
     take_timings(outbox, &output->timings);

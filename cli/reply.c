@@ -121,6 +121,7 @@ static choir_json *usage_to_json(const choir_usage *usage)
     choir_json_set_integer(json, "completion_tokens", (int64_t)usage->completion_tokens);
     choir_json_set_integer(json, "total_tokens",
                            (int64_t)(usage->prompt_tokens + usage->completion_tokens));
+    choir_json_set_integer(json, "cached_tokens", (int64_t)usage->cached_tokens);
     return json;
 }
 

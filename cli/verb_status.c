@@ -52,6 +52,28 @@ static choir_json *load_to_json(const choir_service_status *status)
     choir_json_set_integer(json, "num_waiting_reqs", status->num_waiting_reqs);
     choir_json_set_real(json, "token_usage", (double)status->token_usage);
     choir_json_set_real(json, "gen_throughput", (double)status->gen_throughput);
+    choir_json_set_real(json, "cache_hit_rate", (double)status->cache_hit_rate);
+    return json;
+}
+
+static choir_json *counters_to_json(const choir_engine_counters *counters)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"prompt_tokens_total", counters->prompt_tokens_total},
+        {"generation_tokens_total", counters->generation_tokens_total},
+        {"num_preemptions_total", counters->num_preemptions_total},
+        {"prefix_cache_queries_total", counters->prefix_cache_queries_total},
+        {"prefix_cache_hits_total", counters->prefix_cache_hits_total},
+        {"kv_pages", counters->kv_pages},
+        {"kv_pages_used", counters->kv_pages_used},
+        {"kv_pages_kept", counters->kv_pages_kept},
+    };
+    choir_json *json = choir_json_make_object();
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        choir_json_set_integer(json, fields[i].name, (int64_t)fields[i].value);
     return json;
 }
 
@@ -69,6 +91,7 @@ static choir_status print_as_json(const choir_service_status *status)
     choir_json_set_text(json, "version", status->version);
     choir_json_set_real(json, "uptime_s", (double)status->uptime_us / 1e6);
     choir_json_set(json, "load", load_to_json(status));
+    choir_json_set(json, "counters", counters_to_json(&status->counters));
     choir_json_set_integer(json, "n_clients", status->n_clients);
     choir_json_set_integer(json, "n_bad_frames", (int64_t)status->n_bad_frames);
     choir_json_set_integer(json, "n_steps", (int64_t)status->n_steps);
@@ -104,6 +127,12 @@ static choir_status print_for_people(const choir_service_status *status)
                               choir_number_time(status->step_us_p99, times[2]));
     if (printed == CHOIR_OK)
         printed = choir_print("\n");
+    if (printed == CHOIR_OK && status->counters.prefix_cache_queries_total > 0)
+        printed =
+            choir_print("prefixes  %.1f %% of the prompts' tokens were kept from others; %llu "
+                        "sequences were put back for want of pages\n",
+                        (double)status->cache_hit_rate * 100,
+                        (unsigned long long)status->counters.num_preemptions_total);
     if (printed == CHOIR_OK && status->n_bad_frames > 0)
         printed = choir_print("dropped   %llu messages that were not of the protocol\n",
                               (unsigned long long)status->n_bad_frames);

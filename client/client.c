@@ -133,6 +133,14 @@ static void fill_sampling(const choir_sampling_params *from, Choir__Client__Samp
     to->top_p = from->top_p;
     to->min_p_presence_case = from->has_min_p ? 4 : 0;
     to->min_p = from->min_p;
+    to->typical_p_presence_case = from->has_typical_p ? 5 : 0;
+    to->typical_p = from->typical_p;
+    to->repetition_penalty_presence_case = from->has_repetition_penalty ? 6 : 0;
+    to->repetition_penalty = from->repetition_penalty;
+    to->presence_penalty_presence_case = from->presence_penalty != 0 ? 7 : 0;
+    to->presence_penalty = from->presence_penalty;
+    to->frequency_penalty_presence_case = from->frequency_penalty != 0 ? 8 : 0;
+    to->frequency_penalty = from->frequency_penalty;
     to->seed_presence_case = from->has_seed ? 9 : 0;
     to->seed = from->seed;
     to->max_tokens_presence_case = from->has_max_tokens ? 10 : 0;
@@ -141,7 +149,37 @@ static void fill_sampling(const choir_sampling_params *from, Choir__Client__Samp
     to->n_stop = from->n_stop;
     to->stop_token_ids = (int32_t *)from->stop_token_ids;
     to->n_stop_token_ids = from->n_stop_token_ids;
+    to->min_tokens = from->min_tokens;
+    to->bad_words = (char **)from->bad_words;
+    to->n_bad_words = from->n_bad_words;
+    to->allowed_token_ids = (int32_t *)from->allowed_token_ids;
+    to->n_allowed_token_ids = from->n_allowed_token_ids;
+    to->truncate_prompt_tokens_presence_case = from->has_truncate_prompt_tokens ? 20 : 0;
+    to->truncate_prompt_tokens = from->truncate_prompt_tokens;
     to->ignore_eos = from->ignore_eos;
+    to->include_stop_str_in_output = from->include_stop_str_in_output;
+}
+
+/* The entries and the list of them, in one block for free(). */
+static choir_status fill_bias(const choir_sampling_params *from, Choir__Client__SamplingParams *to)
+{
+    const size_t n = from->n_logit_bias;
+    Choir__Client__LogitBias **list = NULL, *entries;
+    if (n == 0)
+        return CHOIR_OK;
+    const choir_status status = choir_alloc(n, sizeof *list + sizeof *entries, (void **)&list);
+    if (status != CHOIR_OK)
+        return status;
+    entries = (Choir__Client__LogitBias *)(list + n);
+    for (size_t i = 0; i < n; i++) {
+        choir__client__logit_bias__init(&entries[i]);
+        entries[i].token_id = from->logit_bias[i].token_id;
+        entries[i].bias = from->logit_bias[i].bias;
+        list[i] = &entries[i];
+    }
+    to->logit_bias = list;
+    to->n_logit_bias = n;
+    return CHOIR_OK;
 }
 
 /* A NUL-terminated copy of a text for a message. */
@@ -182,6 +220,8 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
         tokens.n_ids = request->n_token_ids;
     }
     fill_sampling(&request->sampling, &sampling);
+    if (status == CHOIR_OK)
+        status = fill_bias(&request->sampling, &sampling);
     if (request->wants_logprobs) {
         output.logprobs_presence_case = CHOIR__CLIENT__OUTPUT_OPTIONS__LOGPROBS_PRESENCE_LOGPROBS;
         output.logprobs = request->n_top;
@@ -190,6 +230,10 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
     if (request->keep_special_tokens) /* present and false */
         output.skip_special_tokens_presence_case =
             CHOIR__CLIENT__OUTPUT_OPTIONS__SKIP_SPECIAL_TOKENS_PRESENCE_SKIP_SPECIAL_TOKENS;
+    generate.priority = request->priority;
+    generate.timeout_ms = request->timeout_ms;
+    if (request->cache_salt)
+        generate.cache_salt = (char *)request->cache_salt;
     generate.request_id = request_id;
     generate.sampling = &sampling;
     generate.output = &output;
@@ -198,6 +242,7 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
     if (status == CHOIR_OK)
         status = choir_queue_start(client->queue, &message, request_id);
     free(text);
+    free(sampling.logit_bias);
     return status;
 }
 
@@ -431,7 +476,10 @@ static choir_status read_status(const Choir__Client__ClusterStatus *from, choir_
         to->num_waiting_reqs = from->load->num_waiting_reqs;
         to->token_usage = from->load->token_usage;
         to->gen_throughput = from->load->gen_throughput;
+        to->cache_hit_rate = from->load->cache_hit_rate;
     }
+    if (from->counters)
+        choir_engine_counters_read_status(from->counters, &to->counters);
     snprintf(to->state, sizeof to->state, "%s", state_name(from->state));
     snprintf(to->model, sizeof to->model, "%s", from->model);
     snprintf(to->version, sizeof to->version, "%s", from->version);

@@ -54,17 +54,34 @@ uint32_t choir_client_max_model_len(const choir_client *client);
 
 /* ---- generate and score ---- */
 
+typedef struct choir_token_bias {
+    int32_t token_id;
+    float bias; /* added to its logit, -100 to 100 */
+} choir_token_bias;
+
 /* A field counts only where its flag is set; the service's (and model's) defaults otherwise. */
 typedef struct choir_sampling_params {
-    bool has_temperature, has_top_k, has_top_p, has_min_p, has_seed, has_max_tokens;
-    float temperature, top_p, min_p; /* temperature 0: always the likeliest token */
+    bool has_temperature, has_top_k, has_top_p, has_min_p, has_typical_p, has_seed, has_max_tokens;
+    bool has_repetition_penalty, has_truncate_prompt_tokens;
+    float temperature, top_p, min_p, typical_p; /* temperature 0: always the likeliest token */
+    float repetition_penalty;
+    float presence_penalty, frequency_penalty; /* 0: off */
     int64_t top_k, max_tokens;
+    int64_t min_tokens;             /* no end or stop token before so many */
+    int64_t truncate_prompt_tokens; /* of the prompt only its last so many */
     uint64_t seed;
     const char *const *stop; /* [n_stop] strings that end the answer and are not part of it */
     size_t n_stop;
     const int32_t *stop_token_ids;
     size_t n_stop_token_ids;
+    const char *const *bad_words; /* [n_bad_words] never in the answer */
+    size_t n_bad_words;
+    const int32_t *allowed_token_ids; /* nothing else; none: all */
+    size_t n_allowed_token_ids;
+    const choir_token_bias *logit_bias; /* no token twice */
+    size_t n_logit_bias;
     bool ignore_eos;
+    bool include_stop_str_in_output;
 } choir_sampling_params;
 
 /* Zero it, set exactly one of text, messages_json and token_ids. All pointers are only read. */
@@ -80,6 +97,9 @@ typedef struct choir_generate_request {
     int64_t n_top; /* alternatives for each token, with wants_logprobs */
     bool return_token_ids;
     bool keep_special_tokens; /* control words appear in the text */
+    int32_t priority;         /* lower goes first; -1000 to 1000 */
+    uint64_t timeout_ms;      /* ends with ETIMEOUT then; 0: never */
+    const char *cache_salt;   /* shares kept prefixes with all that give the same; NULL: nobody */
 } choir_generate_request;
 
 typedef struct choir_score_request {
@@ -132,6 +152,7 @@ typedef enum choir_finish_reason {
 
 typedef struct choir_usage {
     uint64_t prompt_tokens, completion_tokens;
+    uint64_t cached_tokens; /* of the prompt: not computed, since the service had them */
 } choir_usage;
 
 typedef struct choir_timings {
@@ -213,9 +234,11 @@ typedef struct choir_service_status {
     uint32_t num_running_reqs, num_waiting_reqs;
     float token_usage;    /* share of KV pages in use */
     float gen_throughput; /* tokens/s over the last seconds */
+    float cache_hit_rate; /* share of the prompts' tokens that were in kept pages */
     uint32_t n_clients;
     uint64_t n_bad_frames; /* dropped since the start */
     uint64_t n_steps, step_us_p50, step_us_p99;
+    choir_engine_counters counters; /* since the start of the ranks */
     choir_engine_report engine;
 } choir_service_status;
 

@@ -87,7 +87,7 @@ static void read_usage(const Choir__Client__Usage *usage, const Choir__Client__T
                        choir_event *event)
 {
     if (usage)
-        event->usage = (choir_usage){usage->prompt, usage->completion};
+        event->usage = (choir_usage){usage->prompt, usage->completion, usage->cached};
     if (timings)
         event->timings = (choir_timings){timings->queue_us, timings->prefill_us, timings->decode_us,
                                          timings->ttft_us};

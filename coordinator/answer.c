@@ -23,7 +23,7 @@ typedef struct answer_top {
 
 struct choir_answer {
     const choir_tokenizer *tokenizer;
-    bool has_text, has_token_ids, has_logprobs;
+    bool has_text, has_token_ids, has_logprobs, has_stop_string;
     choir_detokenizer *detokenizer;
     choir_stop_strings *stops;
     const char *matched;
@@ -51,6 +51,7 @@ choir_status choir_answer_create(const choir_answer_options *options, choir_answ
     (*result)->has_text = options->has_text;
     (*result)->has_token_ids = options->has_token_ids;
     (*result)->has_logprobs = options->has_logprobs;
+    (*result)->has_stop_string = options->has_stop_string;
     status = choir_stop_strings_create(options->stop, options->n_stop, &(*result)->stops);
     if (status == CHOIR_OK)
         status = choir_detokenizer_create(options->tokenizer, flags, &(*result)->detokenizer);
@@ -94,9 +95,13 @@ static choir_status pass_text(choir_answer *answer, const char *text, size_t len
 {
     const char *shown;
     size_t n_shown;
-    const choir_status status =
+    choir_status status =
         choir_stop_strings_add(answer->stops, text, length, &shown, &n_shown, &answer->matched);
-    return status == CHOIR_OK ? append_text(answer, shown, n_shown) : status;
+    if (status == CHOIR_OK)
+        status = append_text(answer, shown, n_shown);
+    if (status == CHOIR_OK && answer->matched && answer->has_stop_string)
+        status = append_text(answer, answer->matched, strlen(answer->matched));
+    return status;
 }
 
 static choir_status append_logprob(choir_answer *answer, const Choir__Engine__Token *token)

@@ -26,6 +26,7 @@ typedef struct choir_answer_options {
     bool keeps_control;               /* control words appear in the text */
     bool has_token_ids;
     bool has_logprobs;
+    bool has_stop_string;    /* the text ends with the one that matched */
     const char *const *stop; /* copied */
     size_t n_stop;
 } choir_answer_options;

@@ -63,6 +63,7 @@ choir_peer *choir_clients_add(choir_clients *clients, choir_part id, int64_t now
         free(peer);
         return NULL;
     }
+    peer->number = ++clients->n_ever;
     memcpy(peer->id, id.bytes, id.length);
     peer->id_length = id.length;
     peer->heard_us = peer->sent_us = now_us;

@@ -29,6 +29,7 @@ typedef struct choir_backlog choir_backlog;
 
 typedef struct choir_peer {
     struct choir_peer *next;
+    uint64_t number;                 /* of all clients there ever were, from 1 */
     uint8_t id[CHOIR_PEER_ID_BYTES]; /* ZeroMQ's routing id */
     size_t id_length;
     uint8_t session[CHOIR_SESSION_BYTES];
@@ -48,6 +49,7 @@ typedef struct choir_clients {
     choir_socket *socket; /* borrowed */
     choir_peer *peers;
     size_t n_peers, max_peers;
+    uint64_t n_ever;
 } choir_clients;
 
 /* The peer of a routing id; NULL if it is not known. */

@@ -84,6 +84,7 @@ typedef struct status_parts {
     Choir__Client__Load load;
     choir_engine_report report;
     Choir__Client__RankStatus *ranks, **list;
+    Choir__Client__Counters counters;
 } status_parts;
 
 /* Under the lock: figures and a copy of the report. */
@@ -96,6 +97,11 @@ static choir_status copy_figures(choir_frontend_shared *shared, status_parts *pa
     parts->load.num_waiting_reqs = shared->n_waiting;
     parts->load.token_usage = shared->token_usage;
     parts->load.gen_throughput = shared->gen_throughput;
+    if (shared->counts.prefix_cache_queries_total > 0)
+        parts->load.cache_hit_rate = (float)shared->counts.prefix_cache_hits_total /
+                                     (float)shared->counts.prefix_cache_queries_total;
+    choir_engine_counters_write(&shared->counts, &parts->counters);
+    status->counters = &parts->counters;
     status->load = &parts->load;
     status->state = choir_frontend_state_code(shared->state);
     status->n_clients = shared->counters.n_clients;

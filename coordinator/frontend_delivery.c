@@ -19,6 +19,7 @@ static void fill_finish(const choir_request *request, chunk_parts *parts)
     parts->usage = (Choir__Client__Usage)CHOIR__CLIENT__USAGE__INIT;
     parts->usage.prompt = (uint32_t)request->n_prompt;
     parts->usage.completion = (uint32_t)choir_answer_n_tokens(request->answer);
+    parts->usage.cached = (uint32_t)request->n_cached;
     parts->timings = request->timings;
     parts->finish = (Choir__Client__Finish)CHOIR__CLIENT__FINISH__INIT;
     parts->finish.reason = request->reason;

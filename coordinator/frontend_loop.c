@@ -98,6 +98,7 @@ static void engine_status(loop_state *loop, const Choir__Engine__EngineStatus *s
     shared->n_running = status->n_running;
     shared->n_waiting = status->n_waiting;
     shared->token_usage = status->token_usage;
+    choir_engine_counters_read(status, &shared->counts);
     shared->gen_throughput = status->gen_throughput;
     shared->n_steps = status->n_steps;
     shared->step_us_p50 = status->step_us_p50;

@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "coordinator/frontend_delivery.h"
 #include "coordinator/prompt.h"
+#include "coordinator/request_rules.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -156,6 +157,7 @@ static void submit(choir_requests *requests, choir_request *request, uint64_t se
 {
     Choir__Engine__ToEngine message = CHOIR__ENGINE__TO_ENGINE__INIT;
     what->id = request->id;
+    what->user_id = request->peer->number;
     message.body_case = CHOIR__ENGINE__TO_ENGINE__BODY_SUBMIT;
     message.submit = what;
     request->n_prompt = what->n_token_ids;
@@ -166,27 +168,6 @@ static void submit(choir_requests *requests, choir_request *request, uint64_t se
     }
     tell_error(requests, request->peer, seq, CHOIR_ERROR_LOST, request->request_id, "", "", now_us);
     choir_requests_free(requests, request);
-}
-
-/* End tokens of the model and stop tokens of the request, in one array for free(). */
-static choir_status collect_stop_tokens(const choir_tokenizer *tokenizer,
-                                        const Choir__Client__SamplingParams *params, int32_t **ids,
-                                        size_t *n_ids)
-{
-    size_t n_ends;
-    const int32_t *ends = choir_tokenizer_end_ids(tokenizer, &n_ends);
-    const size_t n_own = params ? params->n_stop_token_ids : 0;
-    if (params && params->ignore_eos)
-        n_ends = 0;
-    *n_ids = n_ends + n_own;
-    const choir_status status = choir_alloc(*n_ids, sizeof **ids, (void **)ids);
-    if (status != CHOIR_OK)
-        return status;
-    if (n_ends > 0)
-        memcpy(*ids, ends, n_ends * sizeof **ids);
-    if (n_own > 0)
-        memcpy(*ids + n_ends, params->stop_token_ids, n_own * sizeof **ids);
-    return CHOIR_OK;
 }
 
 static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t seq,
@@ -204,14 +185,15 @@ static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t 
         .has_logprobs = output && output->logprobs_presence_case,
         .stop = params ? (const char *const *)params->stop : NULL,
         .n_stop = params ? params->n_stop : 0,
+        .has_stop_string = params && params->include_stop_str_in_output,
     };
+    choir_request_rules rules = {0};
     Choir__Engine__Sampling sampling;
     Choir__Engine__Submit what = CHOIR__ENGINE__SUBMIT__INIT;
     uint64_t seed;
     choir_request *request = NULL;
     if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed &&
-        collect_stop_tokens(requests->setup->tokenizer, params, &what.stop_token_ids,
-                            &what.n_stop_token_ids) == CHOIR_OK)
+        choir_request_rules_fill(&rules, params, requests->setup->tokenizer, &what) == CHOIR_OK)
         request = add_request(requests, peer, generate->request_id, &options, 0);
     if (request) {
         /* 53 bits: a seed that is told can be given back through any JSON and `--seed`. */
@@ -222,11 +204,35 @@ static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t 
         what.max_tokens = choir_request_max_tokens(params, max_model_len - (uint32_t)n_ids);
         what.wants_logprobs = options.has_logprobs;
         what.n_top = options.has_logprobs ? (uint32_t)output->logprobs : 0;
+        what.priority = generate->priority;
+        what.timeout_us = generate->timeout_ms * 1000;
+        what.cache_salt.data = (uint8_t *)generate->cache_salt;
+        what.cache_salt.len = strlen(generate->cache_salt);
         submit(requests, request, seq, &what, now_us);
     } else {
         tell_error(requests, peer, seq, CHOIR_ERROR_MEMORY, generate->request_id, "", "", now_us);
     }
-    free(what.stop_token_ids);
+    choir_request_rules_release(&rules);
+}
+
+/* A text that cannot fit is refused before its tokens are made, unless most of them may be cut. */
+static size_t max_text_bytes(const choir_requests *requests,
+                             const Choir__Client__Generate *generate, uint32_t max_model_len)
+{
+    if (generate->sampling && generate->sampling->truncate_prompt_tokens_presence_case)
+        return CHOIR_INPUT_BYTES_MAX;
+    return choir_request_max_bytes(&requests->setup->limits, max_model_len);
+}
+
+/* The last tokens of a prompt are kept where the request says how many. */
+static size_t truncate(const Choir__Client__SamplingParams *params, int32_t *ids, size_t n_ids)
+{
+    const bool is_cut = params && params->truncate_prompt_tokens_presence_case &&
+                        (uint64_t)params->truncate_prompt_tokens < n_ids;
+    const size_t n_kept = is_cut ? (size_t)params->truncate_prompt_tokens : n_ids;
+    if (is_cut)
+        memmove(ids, ids + n_ids - n_kept, n_kept * sizeof *ids);
+    return n_kept;
 }
 
 void choir_requests_generate(choir_requests *requests, choir_peer *peer, uint64_t seq,
@@ -242,8 +248,10 @@ void choir_requests_generate(choir_requests *requests, choir_peer *peer, uint64_
         kind = check_room(requests, peer, generate->request_id, &param);
     if (kind == CHOIR_ERROR_NONE)
         kind = choir_prompt_of_generate(generate, setup->tokenizer, setup->chat_template,
-                                        choir_request_max_bytes(&setup->limits, max_model_len),
-                                        &ids, &n_ids, &param);
+                                        max_text_bytes(requests, generate, max_model_len), &ids,
+                                        &n_ids, &param);
+    if (kind == CHOIR_ERROR_NONE)
+        n_ids = truncate(generate->sampling, ids, n_ids);
     if (kind == CHOIR_ERROR_NONE)
         kind = choir_request_check_length(n_ids, 1, max_model_len);
     if (kind == CHOIR_ERROR_NONE)
@@ -368,13 +376,39 @@ static void finish(choir_requests *requests, choir_request *request)
 
 /* Ends a request with an error instead of a finish, after the tokens that came before it. */
 static void fail(choir_requests *requests, choir_request *request, choir_error_kind kind,
-                 const char *words, int64_t now_us)
+                 const char *words, uint32_t retry_after_ms, int64_t now_us)
 {
+    choir_error_text text;
     if (request->peer)
         choir_frontend_deliver(requests, request->peer, now_us);
+    choir_error_fill(&text, kind, request->request_id, "", words);
+    if (retry_after_ms)
+        text.error.retry_after_ms = retry_after_ms;
     if (request->peer)
-        tell_error(requests, request->peer, 0, kind, request->request_id, "", words, now_us);
+        choir_clients_send_error(requests->clients, request->peer, 0, &text, now_us);
     choir_requests_free(requests, request);
+}
+
+/* The engine's own failures are told in its words, the others are known here. */
+static void fail_by_engine(choir_requests *requests, choir_request *request,
+                           const Choir__Engine__Output *output, int64_t now_us)
+{
+    switch (output->error_status) {
+    case CHOIR_ETIMEOUT:
+        fail(requests, request, CHOIR_ERROR_TIMEOUT, "", 0, now_us);
+        break;
+    case CHOIR_EUNAVAILABLE:
+        fail(requests, request, CHOIR_ERROR_BUSY, "", output->retry_after_ms, now_us);
+        break;
+    case CHOIR_EINVALID:
+        fail(requests, request, CHOIR_ERROR_NO_TOKEN, "", 0, now_us);
+        break;
+    case CHOIR_ENOMEM:
+        fail(requests, request, CHOIR_ERROR_MEMORY, "", 0, now_us);
+        break;
+    default:
+        fail(requests, request, CHOIR_ERROR_ENGINE_REQUEST, output->error, 0, now_us);
+    }
 }
 
 /* Its client hears of its end at once, its slot stays until the engine confirms. */
@@ -418,7 +452,7 @@ void choir_requests_fail_all(choir_requests *requests, choir_error_kind kind, co
     for (size_t i = 0; i < requests->setup->max_requests; i++) {
         choir_request *request = requests->slots[i];
         if (request && request->phase != CHOIR_REQUEST_DONE)
-            fail(requests, request, kind, words, now_us);
+            fail(requests, request, kind, words, 0, now_us);
     }
 }
 
@@ -462,6 +496,7 @@ static void take_finish(choir_requests *requests, choir_request *request,
                         const Choir__Engine__Output *output)
 {
     set_reason(request, output->finish);
+    request->n_cached = output->n_cached;
     if (output->timings) {
         request->timings.queue_us = output->timings->queue_us;
         request->timings.prefill_us = output->timings->prefill_us;
@@ -487,7 +522,7 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
     if (!request || request->phase == CHOIR_REQUEST_DONE)
         return;
     if (output->finish == CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR) {
-        fail(requests, request, CHOIR_ERROR_ENGINE_REQUEST, output->error, now_us);
+        fail_by_engine(requests, request, output, now_us);
         return;
     }
     if (request->peer && request->phase == CHOIR_REQUEST_RUNNING &&

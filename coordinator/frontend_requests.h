@@ -36,7 +36,7 @@ struct choir_request {
     char request_id[CHOIR_REQUEST_ID_BYTES];
     bool is_score;
     choir_answer *answer;
-    size_t n_prompt, n_score_entries;
+    size_t n_prompt, n_cached, n_score_entries;
     choir_request_phase phase;
     int64_t ending_us;
     Choir__Client__FinishReason reason; /* UNSPECIFIED until it is known */

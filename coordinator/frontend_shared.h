@@ -75,6 +75,7 @@ typedef struct choir_frontend_shared {
     uint64_t status_done; /* serial, <= status_wanted */
     uint32_t n_running, n_waiting;
     float token_usage, gen_throughput;
+    choir_engine_counters counts;
     uint64_t n_steps, step_us_p50, step_us_p99;
 } choir_frontend_shared;
 

@@ -4,13 +4,20 @@
 #include "common/mem.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
     STOP_STRINGS_MAX = 16,
     STOP_STRING_BYTES_MAX = 256,
     STOP_TOKENS_MAX = 128,
+    BAD_WORDS_MAX = 64,
+    ALLOWED_MAX = 65536,
+    LOGIT_BIAS_MAX = 1024,
     LOGPROBS_MAX = 64,
+    PRIORITY_MAX = 1000,
+    TIMEOUT_MS_MAX = 1000000000,
+    CACHE_SALT_BYTES_MAX = 256,
 };
 
 /* Sampling parameters that a request left out. */
@@ -97,9 +104,24 @@ static choir_error_kind check_numbers(const Choir__Client__SamplingParams *param
         return refuse(CHOIR_ERROR_TOP_P, "top_p", param);
     if (params->min_p_presence_case && !is_in(params->min_p, 0, 1))
         return refuse(CHOIR_ERROR_MIN_P, "min_p", param);
+    if (params->typical_p_presence_case && !(params->typical_p > 0 && params->typical_p <= 1))
+        return refuse(CHOIR_ERROR_TYPICAL_P, "typical_p", param);
+    if (params->repetition_penalty_presence_case &&
+        !(params->repetition_penalty > 0 && params->repetition_penalty <= 100))
+        return refuse(CHOIR_ERROR_REPETITION_PENALTY, "repetition_penalty", param);
+    if (params->presence_penalty_presence_case && !is_in(params->presence_penalty, -2, 2))
+        return refuse(CHOIR_ERROR_PENALTY, "presence_penalty", param);
+    if (params->frequency_penalty_presence_case && !is_in(params->frequency_penalty, -2, 2))
+        return refuse(CHOIR_ERROR_PENALTY, "frequency_penalty", param);
     if (params->max_tokens_presence_case &&
         (params->max_tokens < 1 || params->max_tokens > INT32_MAX))
         return refuse(CHOIR_ERROR_MAX_TOKENS, "max_tokens", param);
+    if (params->min_tokens < 0 ||
+        params->min_tokens > (params->max_tokens_presence_case ? params->max_tokens : INT32_MAX))
+        return refuse(CHOIR_ERROR_MIN_TOKENS, "min_tokens", param);
+    if (params->truncate_prompt_tokens_presence_case &&
+        (params->truncate_prompt_tokens < 1 || params->truncate_prompt_tokens > INT32_MAX))
+        return refuse(CHOIR_ERROR_TRUNCATE, "truncate_prompt_tokens", param);
     if (params->n < 0 || params->n > 1)
         return refuse(CHOIR_ERROR_N, "n", param);
     return CHOIR_ERROR_NONE;
@@ -121,6 +143,58 @@ static choir_error_kind check_stops(const Choir__Client__SamplingParams *params,
     return CHOIR_ERROR_NONE;
 }
 
+static int by_token(const void *a, const void *b)
+{
+    const Choir__Client__LogitBias *const *x = a, *const *y = b;
+    return ((*x)->token_id > (*y)->token_id) - ((*x)->token_id < (*y)->token_id);
+}
+
+/* Sorts them, so that each token's stands beside its like. */
+static bool is_logit_bias(const Choir__Client__SamplingParams *params, int32_t n_vocab)
+{
+    const size_t n = params->n_logit_bias;
+    if (n > LOGIT_BIAS_MAX)
+        return false;
+    if (n > 0)
+        qsort(params->logit_bias, n, sizeof(void *), by_token);
+    for (size_t i = 0; i < n; i++) {
+        const Choir__Client__LogitBias *entry = params->logit_bias[i];
+        if (entry->token_id < 0 || entry->token_id >= n_vocab || !is_in(entry->bias, -100, 100) ||
+            (i > 0 && params->logit_bias[i - 1]->token_id == entry->token_id))
+            return false;
+    }
+    return true;
+}
+
+static choir_error_kind check_rules(const Choir__Client__SamplingParams *params, int32_t n_vocab,
+                                    const char **param)
+{
+    if (params->n_bad_words > BAD_WORDS_MAX)
+        return refuse(CHOIR_ERROR_BAD_WORDS, "bad_words", param);
+    for (size_t i = 0; i < params->n_bad_words; i++)
+        if (!params->bad_words[i][0] || strlen(params->bad_words[i]) > STOP_STRING_BYTES_MAX)
+            return refuse(CHOIR_ERROR_BAD_WORDS, "bad_words", param);
+    if (params->n_allowed_token_ids > ALLOWED_MAX)
+        return refuse(CHOIR_ERROR_ALLOWED_TOKEN_IDS, "allowed_token_ids", param);
+    for (size_t i = 0; i < params->n_allowed_token_ids; i++)
+        if (params->allowed_token_ids[i] < 0 || params->allowed_token_ids[i] >= n_vocab)
+            return refuse(CHOIR_ERROR_ALLOWED_TOKEN_IDS, "allowed_token_ids", param);
+    if (!is_logit_bias(params, n_vocab))
+        return refuse(CHOIR_ERROR_LOGIT_BIAS, "logit_bias", param);
+    return CHOIR_ERROR_NONE;
+}
+
+static choir_error_kind check_turn(const Choir__Client__Generate *generate, const char **param)
+{
+    if (generate->priority < -PRIORITY_MAX || generate->priority > PRIORITY_MAX)
+        return refuse(CHOIR_ERROR_PRIORITY, "priority", param);
+    if (generate->timeout_ms > TIMEOUT_MS_MAX)
+        return refuse(CHOIR_ERROR_TIMEOUT_MS, "timeout_ms", param);
+    if (strlen(generate->cache_salt) > CACHE_SALT_BYTES_MAX)
+        return refuse(CHOIR_ERROR_CACHE_SALT, "cache_salt", param);
+    return CHOIR_ERROR_NONE;
+}
+
 choir_error_kind choir_request_check_generate(const Choir__Client__Generate *generate,
                                               const choir_request_limits *limits,
                                               const char **param)
@@ -134,6 +208,10 @@ choir_error_kind choir_request_check_generate(const Choir__Client__Generate *gen
         kind = check_numbers(params, param);
     if (kind == CHOIR_ERROR_NONE)
         kind = check_stops(params, limits->n_vocab, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = check_rules(params, limits->n_vocab, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = check_turn(generate, param);
     if (kind == CHOIR_ERROR_NONE && generate->output && generate->output->logprobs_presence_case &&
         (generate->output->logprobs < 0 || generate->output->logprobs > LOGPROBS_MAX))
         return refuse(CHOIR_ERROR_LOGPROBS, "logprobs", param);
@@ -202,6 +280,13 @@ void choir_request_sampling(const Choir__Client__SamplingParams *params, uint64_
     sampling->top_k = params->top_k_presence_case ? (uint32_t)params->top_k : 0;
     sampling->top_p = params->top_p_presence_case ? params->top_p : 1;
     sampling->min_p = params->min_p_presence_case ? params->min_p : 0;
+    sampling->typical_p = params->typical_p_presence_case ? params->typical_p : 1;
+    sampling->repetition_penalty =
+        params->repetition_penalty_presence_case ? params->repetition_penalty : 1;
+    sampling->frequency_penalty =
+        params->frequency_penalty_presence_case ? params->frequency_penalty : 0;
+    sampling->presence_penalty =
+        params->presence_penalty_presence_case ? params->presence_penalty : 0;
     sampling->seed = params->seed_presence_case ? params->seed : seed;
 }
 

@@ -16,7 +16,6 @@
 #include "coordinator/sampler.h"
 
 #include "common/mem.h"
-#include "common/philox.h"
 
 #include <assert.h>
 #include <math.h>
@@ -30,8 +29,10 @@ static const float near_logits = 8;
 struct choir_sampler {
     int64_t V;
     const choir_kernels *kernels;
-    float *z;       /* [V] logits / temperature */
-    int32_t *order; /* [V] ids, see above */
+    float *z;        /* [V] what the settings make of the logits */
+    int32_t *order;  /* [V] ids, see above */
+    int32_t *counts; /* [V] zero between calls */
+    float *key;      /* [V] typical_p: how far from typical; */
 };
 
 choir_status choir_sampling_check(const choir_sampling *sampling)
@@ -47,6 +48,18 @@ choir_status choir_sampling_check(const choir_sampling *sampling)
     if (!(sampling->min_p >= 0 && sampling->min_p <= 1))
         return choir_fail(CHOIR_EINVALID, "min_p is %g; give 0 (off) to 1",
                           (double)sampling->min_p);
+    if (!(sampling->typical_p >= 0 && sampling->typical_p <= 1))
+        return choir_fail(CHOIR_EINVALID, "typical_p is %g; give 0 (off) to 1",
+                          (double)sampling->typical_p);
+    if (!(sampling->repetition_penalty >= 0 && sampling->repetition_penalty <= 100))
+        return choir_fail(CHOIR_EINVALID, "repetition_penalty is %g; give 0 (off) to 100",
+                          (double)sampling->repetition_penalty);
+    if (!(fabsf(sampling->frequency_penalty) <= 2))
+        return choir_fail(CHOIR_EINVALID, "frequency_penalty is %g; give -2 to 2",
+                          (double)sampling->frequency_penalty);
+    if (!(fabsf(sampling->presence_penalty) <= 2))
+        return choir_fail(CHOIR_EINVALID, "presence_penalty is %g; give -2 to 2",
+                          (double)sampling->presence_penalty);
     return CHOIR_OK;
 }
 
@@ -63,6 +76,10 @@ choir_status choir_sampler_create(int64_t V, const choir_kernels *kernels, choir
     status = choir_alloc((size_t)V, sizeof *made->z, (void **)&made->z);
     if (!status)
         status = choir_alloc((size_t)V, sizeof *made->order, (void **)&made->order);
+    if (!status)
+        status = choir_alloc((size_t)V, sizeof *made->counts, (void **)&made->counts);
+    if (!status)
+        status = choir_alloc((size_t)V, sizeof *made->key, (void **)&made->key);
     if (status) {
         choir_sampler_destroy(&made);
         return status;
@@ -77,30 +94,10 @@ void choir_sampler_destroy(choir_sampler **sampler)
         return;
     free((*sampler)->z);
     free((*sampler)->order);
+    free((*sampler)->counts);
+    free((*sampler)->key);
     free(*sampler);
     *sampler = NULL;
-}
-
-/* The four words of Philox that belong to ids 4 * block to 4 * block + 3. */
-static void noise_words(uint64_t seed, int64_t position, int choice, int64_t block,
-                        uint32_t words[4])
-{
-    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    const uint32_t counter[4] = {(uint32_t)position, (uint32_t)choice, (uint32_t)block, 0};
-    choir_philox(key, counter, words);
-}
-
-static float gumbel_of(uint32_t word)
-{
-    const float u = ((float)(word >> 9) + 0.5f) * 0x1p-23f; /* exact, in (0, 1) */
-    return -choir_logf(-choir_logf(u));
-}
-
-float choir_sampler_gumbel(uint64_t seed, int64_t position, int choice, int64_t id)
-{
-    uint32_t words[4];
-    noise_words(seed, position, choice, id / 4, words);
-    return gumbel_of(words[id % 4]);
 }
 
 /* Greater first, then the lower id; -0 equals +0. */
@@ -278,23 +275,24 @@ static bool cannot_win(float z, float best_sum, uint32_t word)
 
 /* The argmax of z + noise over ids[0..n); `top` is the id of the greatest z and one of them. */
 static int32_t draw(const choir_sampling *sampling, const float *z, const int32_t *ids, int64_t n,
-                    int32_t top, int64_t position, int choice)
+                    int32_t top, int64_t position)
 {
+    uint32_t words[4];
+    int64_t block = top / 4;
+    choir_sampling_noise(sampling, position, block, words);
     int32_t best = top;
-    float best_sum = z[top] + choir_sampler_gumbel(sampling->seed, position, choice, top);
-    int64_t block = -1;
-    uint32_t words[4] = {0};
+    float best_sum = z[top] + choir_sampling_gumbel(words[top % 4]);
     for (int64_t i = 0; i < n; i++) {
         const int32_t id = ids[i];
         if (z[id] + 16.64f < best_sum)
             continue;
         if (id / 4 != block) {
             block = id / 4;
-            noise_words(sampling->seed, position, choice, block, words);
+            choir_sampling_noise(sampling, position, block, words);
         }
         if (cannot_win(z[id], best_sum, words[id % 4]))
             continue;
-        const float sum = z[id] + gumbel_of(words[id % 4]);
+        const float sum = z[id] + choir_sampling_gumbel(words[id % 4]);
         if (sum > best_sum || (sum == best_sum && id < best)) {
             best = id;
             best_sum = sum;
@@ -303,20 +301,91 @@ static int32_t draw(const choir_sampling *sampling, const float *z, const int32_
     return best;
 }
 
-int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *sampling,
-                           const float *logits, int64_t position, int choice)
+/* ---- typical_p: rare, so everything is sorted ---- */
+
+static int by_z(const void *a, const void *b, void *z)
 {
-    const int32_t top = argmax(logits, sampler->V);
-    if (sampling->temperature == 0)
-        return top;
+    return is_before(z, *(const int32_t *)a, *(const int32_t *)b) ? -1 : 1;
+}
+
+static int by_key(const void *a, const void *b, void *key)
+{
+    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
+    const float *keys = key;
+    return keys[i] < keys[j] || (keys[i] == keys[j] && i < j) ? -1 : 1;
+}
+
+/*
+ * Keeps of ids[0..n), which descend, the most typical ones, and leaves them descending; returns how
+ * many. What exp() rounded to 0 has no part in the entropy and is the least typical.
+ */
+static int64_t filter_typical(choir_sampler *sampler, float typical_p, float z_max, int64_t n)
+{
+    const float *z = sampler->z;
+    int32_t *ids = sampler->order;
+    float total = 0, entropy = 0, sum = 0;
+    int64_t n_kept = 0;
+    for (int64_t i = 0; i < n; i++)
+        total += choir_expf(z[ids[i]] - z_max);
+    for (int64_t i = 0; i < n; i++) {
+        const float p = choir_expf(z[ids[i]] - z_max) / total;
+        if (p > 0)
+            entropy += p * choir_logf(p);
+    }
+    for (int64_t i = 0; i < n; i++)
+        sampler->key[ids[i]] = fabsf(-choir_logf(choir_expf(z[ids[i]] - z_max) / total) - -entropy);
+    qsort_r(ids, (size_t)n, sizeof *ids, by_key, sampler->key);
+    while (n_kept < n && (n_kept == 0 || !(sum >= typical_p)))
+        sum += choir_expf(z[ids[n_kept++]] - z_max) / total;
+    qsort_r(ids, (size_t)n_kept, sizeof *ids, by_z, sampler->z);
+    return n_kept;
+}
+
+/* top_k, typical_p and top_p of the n ids in order, by their definition. */
+static int64_t filter_all(choir_sampler *sampler, const choir_sampling *sampling, float z_max,
+                          int64_t n)
+{
+    const float *z = sampler->z;
+    const int32_t *ids = sampler->order;
+    float total = 0, sum = 0;
+    int64_t n_kept = 0;
+    qsort_r(sampler->order, (size_t)n, sizeof *sampler->order, by_z, sampler->z);
+    if (has_top_k(sampler, sampling))
+        n = smaller(n, sampling->top_k);
+    n = filter_typical(sampler, sampling->typical_p, z_max, n);
+    if (sampling->top_p >= 1)
+        return n;
+    /* What is left may not hold the greatest: its weights are still those before. */
+    for (int64_t i = 0; i < n; i++)
+        total += choir_expf(z[ids[i]] - z_max);
+    while (n_kept < n && !(sum >= sampling->top_p * total))
+        sum += choir_expf(z[ids[n_kept++]] - z_max);
+    return n_kept;
+}
+
+static bool has_typical_p(const choir_sampling *sampling)
+{
+    return sampling->typical_p > 0 && sampling->typical_p < 1;
+}
+
+int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *sampling,
+                           const choir_sampling_lists *lists, const float *logits, int64_t position)
+{
     float *z = sampler->z;
-    for (int64_t i = 0; i < sampler->V; i++)
-        z[i] = logits[i] / sampling->temperature;
-    /* Division may make unequal logits equal: the first of the greatest stands for them. */
+    choir_sampling_apply(z, logits, 0, sampler->V, sampling, lists, sampler->counts);
+    /* Of equal logits the first, also of those that only the division made equal. */
     const int32_t first = argmax(z, sampler->V);
+    if (z[first] == -INFINITY)
+        return -1;
+    if (sampling->temperature == 0)
+        return first;
     int64_t n = filter_min_p(sampler, sampling->min_p, z[first]);
     const int32_t *kept = sampler->order;
+    if (has_typical_p(sampling)) {
+        n = filter_all(sampler, sampling, z[first], n);
+        return draw(sampling, z, kept, n, kept[0], position);
+    }
     if (has_top_k(sampler, sampling) || sampling->top_p < 1)
         kept = filter_sorted(sampler, sampling, z[first], n, &n);
-    return draw(sampling, z, kept, n, first, position, choice);
+    return draw(sampling, z, kept, n, first, position);
 }

@@ -3,19 +3,29 @@
  * The scheduler: decides what the ranks compute next (continuous batching). Pure: no I/O, time is
  * an argument; the lead rank feeds it requests and results and broadcasts the steps it makes.
  *
- *     submit ──> waiting ──(slot and pages free)──> running ──> ended
- *                             next_step: decodes first, prompt chunks fill the rest (one row is
- *                             kept for a prompt however many decode)
- *                             complete:  tokens out, sequences end, slots and pages free
+ *     submit ──▶ waiting ──(slot, pages)──▶ running: prefill ──▶ decode ──▶ ended
+ *                   ▲                          │                    │
+ *                   └──── put back: pages ran out, or another user has far less
  *
- * Pages for prompt + max_tokens are reserved on admission, in order of arrival, so that a running
- * sequence can always finish. Up to n_stages steps are in flight; they complete in order.
+ * A step takes a token of each decoding sequence and fills its other rows with chunks of prompts,
+ * as many as --max-num-batched-tokens and --max-step-ms allow. Up to n_stages steps are in flight;
+ * they complete in order.
+ *
+ * By unison no decision can change an answer, so all of them are free: whose turn it is (priority,
+ * then fair among users: fair_queue.h), who is put back and computed again when pages run out (the
+ * newest), which full pages are shared (those of equal content: page_pool.h). A sequence whose next
+ * page is just being computed by another one waits for it.
+ *
+ * One of all running sequences is in front of all others (choir_sequence_yields_to) and never put
+ * back for another one's pages, and a request that needs more pages than there are is refused: so
+ * one can always finish.
  */
 #ifndef CHOIR_COORDINATOR_SCHEDULER_H
 #define CHOIR_COORDINATOR_SCHEDULER_H
 
 #include "common/status.h"
 #include "coordinator/sampler.h"
+#include "coordinator/token_rules.h"
 #include "proto/step.h"
 
 #include <stdbool.h>
@@ -23,15 +33,26 @@
 #include <stdint.h>
 
 enum {
-    CHOIR_MAX_STOP_IDS = 256,    /* of one request */
-    CHOIR_DEFAULT_WAITING = 4096 /* requests that may wait */
+    CHOIR_MAX_STOP_IDS = 256,     /* of one request */
+    CHOIR_DEFAULT_WAITING = 4096, /* requests that may wait */
+    CHOIR_PRIORITY_MAX = 1000,    /* priorities are -1,000 to 1,000 */
 };
+
+#define CHOIR_TIMEOUT_MAX_US INT64_C(1000000000000) /* 11 days */
 
 typedef struct choir_request {
     uint64_t id;              /* never used twice */
+    uint64_t user_id;         /* whom fairness is for, and who may share its pages */
+    uint64_t group_id;        /* > 0: its pages may be shared with others of that group even where
+                               * none are kept */
+    int32_t priority;         /* lower goes first */
+    int64_t timeout_us;       /* from now to its end; 0: none */
+    const void *cache_salt;   /* [n_cache_salt], copied: all that give the same share pages */
+    size_t n_cache_salt;      /* 0: none */
     const int32_t *token_ids; /* [n_token_ids] the prompt, copied */
     int64_t n_token_ids;
     choir_sampling sampling;
+    choir_token_wishes wishes;     /* copied */
     int64_t max_tokens;            /* > 0; not read with is_score; cut where the context ends */
     const int32_t *stop_token_ids; /* copied */
     int n_stop_token_ids;
@@ -75,9 +96,11 @@ typedef struct choir_output {
     const choir_output_token *tokens; /* new ones, in order */
     int n_tokens;
     choir_finish finish;
-    choir_status status;   /* CHOIR_OK, but with CHOIR_FINISH_ERROR */
-    const char *error;     /* a fixed text; "" unless CHOIR_FINISH_ERROR */
-    choir_timings timings; /* with a finish */
+    choir_status status;    /* CHOIR_OK, but with CHOIR_FINISH_ERROR */
+    const char *error;      /* a fixed text; "" unless CHOIR_FINISH_ERROR */
+    int64_t n_cached;       /* with a finish: tokens of the prompt that came from the cache */
+    choir_timings timings;  /* with a finish */
+    int64_t retry_after_us; /* of a refusal, by the caller of submit(); 0: none */
 } choir_output;
 
 /* Takes an output. Pointers in it are valid during the call; it may not call the scheduler. */
@@ -85,8 +108,11 @@ typedef void (*choir_output_fn)(void *context, const choir_output *output);
 
 typedef struct choir_scheduler_options {
     choir_step_limits limits;
-    int n_stages;                 /* steps in flight, >= 1 */
-    int max_waiting;              /* 0: CHOIR_DEFAULT_WAITING */
+    int n_stages;        /* steps in flight, >= 1 */
+    int max_waiting;     /* 0: CHOIR_DEFAULT_WAITING */
+    bool keeps_pages;    /* for later requests with the same beginning */
+    int64_t max_step_us; /* prompts leave a step that decodes at that, where they can; 0: at twice
+                          * what its decodes cost alone */
     const choir_kernels *kernels; /* borrowed; for the sampler */
     choir_output_fn take;         /* called within abort() and complete() */
     void *context;
@@ -106,9 +132,12 @@ void choir_scheduler_destroy(choir_scheduler **scheduler);
 choir_status choir_scheduler_submit(choir_scheduler *scheduler, const choir_request *request,
                                     int64_t now_us) CHOIR_MUST_CHECK;
 
+/* How long a client that was told that the queue is full should wait: 100 ms to a minute. */
+int64_t choir_scheduler_retry_after_us(const choir_scheduler *scheduler, int64_t now_us);
+
 /*
- * Ends a request with CHOIR_FINISH_ABORT, at once; an id that is not there is no error. What it
- * holds is free when its last step in flight has completed.
+ * Ends a request with CHOIR_FINISH_ABORT; an id that is not there is no error. What it holds is
+ * free at once.
  */
 void choir_scheduler_abort(choir_scheduler *scheduler, uint64_t id, int64_t now_us);
 
@@ -132,9 +161,13 @@ choir_status choir_scheduler_complete(choir_scheduler *scheduler, uint64_t step_
 /* Counters; the first group is of this moment, the second since the start. */
 typedef struct choir_scheduler_load {
     int n_running, n_waiting, n_steps_in_flight;
-    int64_t n_pages, n_pages_reserved, n_pages_used; /* used: handed out in a step */
+    int64_t n_pages, n_pages_used, n_pages_kept; /* kept: for later, taken when needed */
+    int64_t predicted_step_us;                   /* of the step made last; 0: not known */
 
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
+    uint64_t n_preemptions;
+    uint64_t n_cache_queries, n_cache_hits; /* tokens that were looked for and found */
+    uint64_t n_shared_waits;                /* turns spent waiting for another one's page */
 } choir_scheduler_load;
 
 void choir_scheduler_get_load(const choir_scheduler *scheduler, choir_scheduler_load *load);

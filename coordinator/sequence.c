@@ -3,16 +3,23 @@
 
 #include "common/mem.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+void choir_sequence_insert(choir_sequence_list *list, choir_sequence *before,
+                           choir_sequence *sequence)
+{
+    sequence->previous = before;
+    sequence->next = before ? before->next : list->first;
+    *(sequence->next ? &sequence->next->previous : &list->last) = sequence;
+    *(before ? &before->next : &list->first) = sequence;
+    list->n++;
+}
+
 void choir_sequence_append(choir_sequence_list *list, choir_sequence *sequence)
 {
-    sequence->previous = list->last;
-    sequence->next = NULL;
-    *(list->last ? &list->last->next : &list->first) = sequence;
-    list->last = sequence;
-    list->n++;
+    choir_sequence_insert(list, list->last, sequence);
 }
 
 void choir_sequence_remove(choir_sequence_list *list, choir_sequence *sequence)
@@ -43,6 +50,13 @@ static choir_status check_request(const choir_step_limits *limits, const choir_r
     if (request->n_top < 0 || request->n_top > CHOIR_STEP_MAX_TOP)
         return choir_fail(CHOIR_EINVALID, "n_top is %d; give 0 to %d", request->n_top,
                           CHOIR_STEP_MAX_TOP);
+    if (request->priority < -CHOIR_PRIORITY_MAX || request->priority > CHOIR_PRIORITY_MAX)
+        return choir_fail(CHOIR_EINVALID, "priority is %d; give %d to %d", request->priority,
+                          -CHOIR_PRIORITY_MAX, CHOIR_PRIORITY_MAX);
+    if (request->timeout_us < 0 || request->timeout_us > CHOIR_TIMEOUT_MAX_US)
+        return choir_fail(CHOIR_EINVALID, "timeout_ms is %lld; give 0 (none) to %lld",
+                          (long long)(request->timeout_us / 1000),
+                          (long long)(CHOIR_TIMEOUT_MAX_US / 1000));
     if (request->n_stop_token_ids < 0 || request->n_stop_token_ids > CHOIR_MAX_STOP_IDS)
         return choir_fail(CHOIR_EINVALID, "stop_token_ids: %d of them; give at most %d",
                           request->n_stop_token_ids, CHOIR_MAX_STOP_IDS);
@@ -77,19 +91,20 @@ static choir_status plan_sequence(const choir_step_limits *limits, const choir_r
         sequence->n_new_max = request->max_tokens < room ? request->max_tokens : room;
         n_positions = n + sequence->n_new_max - 1; /* the last token is not fed back */
     }
-    sequence->n_reserved = choir_ceil_div(n_positions, limits->page_positions);
-    if (sequence->n_reserved > limits->n_pages)
+    sequence->n_pages_most = choir_ceil_div(n_positions, limits->page_positions);
+    sequence->n_refill = sequence->n_rows;
+    if (sequence->n_pages_most > limits->n_pages)
         return choir_fail(
             CHOIR_EINVALID,
             "%s: prompt and answer need %lld pages of keys and values, the engine has "
             "%d: ask for less",
-            request->is_score ? "token_ids" : "max_tokens", (long long)sequence->n_reserved,
+            request->is_score ? "token_ids" : "max_tokens", (long long)sequence->n_pages_most,
             limits->n_pages);
     return CHOIR_OK;
 }
 
 choir_status choir_sequence_create(const choir_step_limits *limits, const choir_request *request,
-                                   int64_t now_us, choir_sequence **sequence)
+                                   bool keeps_pages, int64_t now_us, choir_sequence **sequence)
 {
     const size_t n_stop_ids = (size_t)request->n_stop_token_ids;
     choir_sequence *made = NULL;
@@ -100,12 +115,12 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     if (!status)
         status = plan_sequence(limits, request, made);
     if (!status)
-        status = choir_alloc((size_t)(made->n_prompt + made->n_new_max), sizeof(int32_t),
-                             (void **)&made->tokens);
-    if (!status)
-        status = choir_alloc((size_t)made->n_reserved, sizeof(int32_t), (void **)&made->pages);
+        status = choir_alloc((size_t)made->n_prompt, sizeof(int32_t), (void **)&made->tokens);
     if (!status)
         status = choir_alloc(n_stop_ids, sizeof(int32_t), (void **)&made->stop_ids);
+    if (!status && !request->is_score)
+        status = choir_token_rules_create(&request->wishes, limits->vocab_size,
+                                          request->n_stop_token_ids, &made->rules);
     if (status) {
         choir_sequence_destroy(&made);
         return status;
@@ -114,13 +129,47 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     if (n_stop_ids)
         memcpy(made->stop_ids, request->stop_token_ids, n_stop_ids * sizeof(int32_t));
     made->id = request->id;
+    made->user_id = request->user_id;
+    made->priority = request->priority;
+    made->is_sharing = keeps_pages || request->group_id;
+    if (!keeps_pages)
+        made->root = choir_page_name_root(request->group_id, NULL, 0);
+    else if (request->n_cache_salt)
+        made->root = choir_page_name_root(0, request->cache_salt, request->n_cache_salt);
+    else
+        made->root = choir_page_name_root(request->user_id, NULL, 0);
     made->sampling = request->sampling;
     made->n_stop_ids = request->n_stop_token_ids;
     made->n_top = request->n_top;
     made->wants_logprobs = request->wants_logprobs;
     made->is_score = request->is_score;
     made->arrival_us = now_us;
+    made->deadline_us = request->timeout_us ? now_us + request->timeout_us : INT64_MAX;
     *sequence = made;
+    return CHOIR_OK;
+}
+
+choir_status choir_sequence_prepare(choir_sequence *sequence)
+{
+    const size_t n_pages = (size_t)sequence->n_pages_most;
+    int32_t *tokens = NULL;
+    if (sequence->pages)
+        return CHOIR_OK;
+    choir_status status = choir_alloc((size_t)(sequence->n_prompt + sequence->n_new_max),
+                                      sizeof *tokens, (void **)&tokens);
+    if (!status)
+        status = choir_alloc(n_pages, sizeof *sequence->names, (void **)&sequence->names);
+    if (!status)
+        status = choir_alloc(n_pages, sizeof *sequence->pages, (void **)&sequence->pages);
+    if (status) {
+        free(tokens);
+        free(sequence->names);
+        sequence->names = NULL;
+        return status;
+    }
+    memcpy(tokens, sequence->tokens, (size_t)sequence->n_tokens * sizeof *tokens);
+    free(sequence->tokens);
+    sequence->tokens = tokens;
     return CHOIR_OK;
 }
 
@@ -130,7 +179,9 @@ void choir_sequence_destroy(choir_sequence **sequence)
         return;
     free((*sequence)->tokens);
     free((*sequence)->stop_ids);
+    choir_token_rules_destroy(&(*sequence)->rules);
     free((*sequence)->pages);
+    free((*sequence)->names);
     free(*sequence);
     *sequence = NULL;
 }
@@ -138,7 +189,7 @@ void choir_sequence_destroy(choir_sequence **sequence)
 choir_timings choir_sequence_timings(const choir_sequence *sequence, int64_t now_us)
 {
     const bool has_token = sequence->n_tokens > sequence->n_prompt;
-    const int64_t admitted = sequence->is_admitted ? sequence->admitted_us : now_us;
+    const int64_t admitted = sequence->was_admitted ? sequence->admitted_us : now_us;
     const int64_t first_token = has_token ? sequence->first_token_us : now_us;
     return (choir_timings){
         .queue_us = admitted - sequence->arrival_us,
@@ -156,7 +207,22 @@ int64_t choir_sequence_ready(const choir_sequence *sequence)
 
 bool choir_sequence_is_decoding(const choir_sequence *sequence)
 {
-    return sequence->n_scheduled >= sequence->n_rows;
+    return sequence->n_scheduled >= sequence->n_refill;
+}
+
+bool choir_sequence_yields_to(const choir_sequence *sequence, const choir_sequence *other)
+{
+    if (sequence->priority != other->priority)
+        return sequence->priority > other->priority;
+    if (sequence->arrival_us != other->arrival_us)
+        return sequence->arrival_us > other->arrival_us;
+    return sequence->id > other->id;
+}
+
+bool choir_sequence_is_plain(const choir_sequence *sequence)
+{
+    return sequence->sampling.temperature == 0 && !sequence->rules &&
+           !choir_sampling_needs_history(&sequence->sampling);
 }
 
 bool choir_sequence_stops_at(const choir_sequence *sequence, int32_t id)
@@ -165,4 +231,17 @@ bool choir_sequence_stops_at(const choir_sequence *sequence, int32_t id)
         if (sequence->stop_ids[i] == id)
             return true;
     return false;
+}
+
+const choir_page_name *choir_sequence_page_name(choir_sequence *sequence, int64_t index,
+                                                int64_t page_positions)
+{
+    assert((index + 1) * page_positions <= sequence->n_tokens);
+    for (; sequence->n_names <= index; sequence->n_names++) {
+        const int64_t k = sequence->n_names;
+        const choir_page_name *before = k ? &sequence->names[k - 1] : &sequence->root;
+        sequence->names[k] =
+            choir_page_name_next(before, sequence->tokens + k * page_positions, page_positions);
+    }
+    return &sequence->names[index];
 }

@@ -1,33 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A request inside the scheduler: a list of known tokens (prompt, then what was sampled) of which
- * the first n_scheduled have been put into steps.
+ * the first n_scheduled are in steps or came from the cache.
  *
  *     tokens   | prompt .............. | sampled ... |
  *              |<-- n_scheduled -->|<--- ready ----->|
+ *     pages    |  0  |  1  |  2  |                       page k holds positions [64k, 64k + 64)
+ *
+ * When it is put back, n_scheduled and its pages are gone and all known tokens are computed again.
  */
 #ifndef CHOIR_COORDINATOR_SEQUENCE_H
 #define CHOIR_COORDINATOR_SEQUENCE_H
 
+#include "coordinator/page_pool.h"
 #include "coordinator/scheduler.h"
+
+typedef struct choir_user choir_user; /* of coordinator/fair_queue.h */
 
 typedef struct choir_sequence {
     struct choir_sequence *previous, *next; /* in its list */
     choir_sampling sampling;
-    uint64_t id;
-    int32_t *tokens;   /* [n_prompt + n_new_max], n_tokens of them known */
-    int32_t *stop_ids; /* [n_stop_ids] */
-    int32_t *pages;    /* [n_reserved], n_pages of them handed out */
+    choir_token_rules *rules; /* NULL: none */
+    uint64_t id, user_id;
+    choir_user *user;
+    int32_t *tokens;        /* [n_prompt + n_new_max] once prepared, n_tokens of them known */
+    int32_t *stop_ids;      /* [n_stop_ids] */
+    int32_t *pages;         /* [n_pages_most] once prepared, n_pages of them held */
+    choir_page_name *names; /* [n_pages_most] once prepared, n_names of them known */
+    choir_page_name root;   /* what the names begin with */
     int64_t n_prompt, n_tokens;
     int64_t n_rows;      /* that its prompt needs: n_prompt, a score one fewer */
     int64_t n_new_max;   /* tokens that it may generate */
-    int64_t n_scheduled; /* positions put into steps */
+    int64_t n_scheduled; /* positions that are in steps or came from the cache */
+    int64_t n_refill;    /* positions to compute before it decodes, since it was admitted last */
     int64_t n_scored;    /* tokens of a score that were told */
-    int64_t n_pages, n_reserved;
-    int64_t arrival_us, admitted_us, first_token_us;
+    int64_t wanted_from; /* a score: the first position whose logits are still wanted */
+    int64_t n_pages, n_pages_most;
+    int64_t n_told;               /* of its pages the ranks know so many */
+    int64_t n_names, n_published; /* known names; pages whose name the pool was told */
+    int64_t n_cached; /* positions of the prompt that came from the cache, before its answer */
+    int64_t arrival_us, admitted_us, first_token_us, deadline_us;
+    uint64_t step_id; /* the last step that it is part of */
+    int32_t priority;
     int n_stop_ids, n_top, slot;
     int n_in_flight; /* steps that it is part of */
-    bool wants_logprobs, is_score, is_admitted;
+    bool wants_logprobs, is_score;
+    bool is_sharing; /* its pages have names */
+    bool is_waiting, is_running, was_admitted;
     bool is_ended; /* its end was told */
 } choir_sequence;
 
@@ -38,20 +57,40 @@ typedef struct choir_sequence_list {
 } choir_sequence_list;
 
 void choir_sequence_append(choir_sequence_list *list, choir_sequence *sequence);
+/* Behind `before`, which is of the list, or at its front where that is NULL. */
+void choir_sequence_insert(choir_sequence_list *list, choir_sequence *before,
+                           choir_sequence *sequence);
 void choir_sequence_remove(choir_sequence_list *list, choir_sequence *sequence);
 
 /*
  * Checks a request against the limits and copies it. EINVALID, naming the field: out of its range,
- * or more than the engine can ever hold; ENOMEM.
+ * or more than the engine can ever hold; ENOMEM. keeps_pages: as choir_scheduler_options has it.
  */
 choir_status choir_sequence_create(const choir_step_limits *limits, const choir_request *request,
-                                   int64_t now_us, choir_sequence **sequence) CHOIR_MUST_CHECK;
+                                   bool keeps_pages, int64_t now_us,
+                                   choir_sequence **sequence) CHOIR_MUST_CHECK;
 void choir_sequence_destroy(choir_sequence **sequence);
+/*
+ * Makes room for its answer and its pages, which it needs before it is admitted the first time:
+ * until then it costs little more than its prompt. ENOMEM: nothing has changed.
+ */
+choir_status choir_sequence_prepare(choir_sequence *sequence) CHOIR_MUST_CHECK;
 
 /* Known tokens that are not in a step yet; 0 for one that has ended. */
 int64_t choir_sequence_ready(const choir_sequence *sequence);
-/* Whether all of its prompt is in steps: then it takes one token a step. */
+/* Whether all that was known when it was admitted is in steps: then it takes one token a step. */
 bool choir_sequence_is_decoding(const choir_sequence *sequence);
+/*
+ * Of two, the one that is put back first where pages run out: of the higher priority number, then
+ * the newer one. A strict order, so that one of all sequences always gets on.
+ */
+bool choir_sequence_yields_to(const choir_sequence *sequence, const choir_sequence *other);
+/* The name of its page `index`, all of whose tokens are known. */
+const choir_page_name *choir_sequence_page_name(choir_sequence *sequence, int64_t index,
+                                                int64_t page_positions);
+/* Whether its tokens can be told from the best logits alone: the argmax, and nothing changes them.
+ */
+bool choir_sequence_is_plain(const choir_sequence *sequence);
 bool choir_sequence_stops_at(const choir_sequence *sequence, int32_t id);
 choir_timings choir_sequence_timings(const choir_sequence *sequence, int64_t now_us);
 

@@ -25,6 +25,14 @@ typedef struct choir_rank_report {
     uint64_t memory_free;    /* of the node */
 } choir_rank_report;
 
+/* What was counted since the start of the ranks; the last three are of this moment. */
+typedef struct choir_engine_counters {
+    uint64_t prompt_tokens_total, generation_tokens_total; /* computed */
+    uint64_t num_preemptions_total; /* sequences that were put back and computed again */
+    uint64_t prefix_cache_queries_total, prefix_cache_hits_total; /* tokens */
+    uint32_t kv_pages, kv_pages_used, kv_pages_kept;
+} choir_engine_counters;
+
 /* What the lead says when the model is loaded (engine.proto, Ready). */
 typedef struct choir_engine_report {
     choir_rank_report *ranks; /* [n_ranks] */

@@ -160,3 +160,47 @@ choir_status choir_engine_report_read_status(const Choir__Client__ClusterStatus 
         read_rank_status(status->ranks[i], &report->ranks[i]);
     return CHOIR_OK;
 }
+
+void choir_engine_counters_read(const Choir__Engine__EngineStatus *message,
+                                choir_engine_counters *counters)
+{
+    *counters = (choir_engine_counters){
+        .prompt_tokens_total = message->n_prompt_tokens,
+        .generation_tokens_total = message->n_generated_tokens,
+        .num_preemptions_total = message->n_preemptions,
+        .prefix_cache_queries_total = message->n_cache_queries,
+        .prefix_cache_hits_total = message->n_cache_hits,
+        .kv_pages = message->n_pages,
+        .kv_pages_used = message->n_pages_used,
+        .kv_pages_kept = message->n_pages_kept,
+    };
+}
+
+void choir_engine_counters_write(const choir_engine_counters *counters,
+                                 Choir__Client__Counters *message)
+{
+    *message = (Choir__Client__Counters)CHOIR__CLIENT__COUNTERS__INIT;
+    message->prompt_tokens_total = counters->prompt_tokens_total;
+    message->generation_tokens_total = counters->generation_tokens_total;
+    message->num_preemptions_total = counters->num_preemptions_total;
+    message->prefix_cache_queries_total = counters->prefix_cache_queries_total;
+    message->prefix_cache_hits_total = counters->prefix_cache_hits_total;
+    message->kv_pages = counters->kv_pages;
+    message->kv_pages_used = counters->kv_pages_used;
+    message->kv_pages_kept = counters->kv_pages_kept;
+}
+
+void choir_engine_counters_read_status(const Choir__Client__Counters *message,
+                                       choir_engine_counters *counters)
+{
+    *counters = (choir_engine_counters){
+        .prompt_tokens_total = message->prompt_tokens_total,
+        .generation_tokens_total = message->generation_tokens_total,
+        .num_preemptions_total = message->num_preemptions_total,
+        .prefix_cache_queries_total = message->prefix_cache_queries_total,
+        .prefix_cache_hits_total = message->prefix_cache_hits_total,
+        .kv_pages = message->kv_pages,
+        .kv_pages_used = message->kv_pages_used,
+        .kv_pages_kept = message->kv_pages_kept,
+    };
+}

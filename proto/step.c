@@ -29,10 +29,10 @@ struct choir_step_builder {
     choir_step_limits limits;
     step_header header;
     choir_step_sequence *seqs; /* [max_num_seqs] */
-    int32_t *token_ids;        /* [max_num_batched_tokens], as the two below */
-    int32_t *new_pages;
-    int32_t *targets;
-    unsigned char *buffer; /* [choir_step_bytes_max()] */
+    int32_t *token_ids;        /* [max_num_batched_tokens] */
+    int32_t *new_pages;        /* [choir_step_new_pages_max()] */
+    int32_t *targets;          /* [max_num_batched_tokens] */
+    unsigned char *buffer;     /* [choir_step_bytes_max()] */
 };
 
 /* Pages that `positions` positions fill; cannot wrap. */
@@ -68,11 +68,16 @@ static size_t bytes_of(size_t n_seqs, size_t n_rows, size_t n_new_pages, size_t 
            (n_rows + n_new_pages + n_targets) * sizeof(int32_t);
 }
 
+int64_t choir_step_new_pages_max(const choir_step_limits *limits)
+{
+    return (int64_t)limits->max_num_batched_tokens - 1 + pages_of(limits, limits->max_model_len);
+}
+
 size_t choir_step_bytes_max(const choir_step_limits *limits)
 {
     const size_t rows = (size_t)limits->max_num_batched_tokens;
-    /* A new page is there for a position of the step, a target for a row. */
-    return bytes_of((size_t)limits->max_num_seqs, rows, rows, rows);
+    return bytes_of((size_t)limits->max_num_seqs, rows, (size_t)choir_step_new_pages_max(limits),
+                    rows);
 }
 
 static int32_t n_targets_of(const choir_step_sequence *sequence)
@@ -93,7 +98,7 @@ static choir_status check_sequence(const choir_step_limits *limits,
     if (first < 0 || n < 1 || (int64_t)first + n > limits->max_model_len)
         return choir_fail(CHOIR_EINTERNAL, "step: slot %d: %d tokens at position %d of %d",
                           sequence->slot, n, first, limits->max_model_len);
-    if (sequence->n_pages_before != pages_of(limits, first) ||
+    if (sequence->n_pages_before < 0 || sequence->n_pages_before > pages_of(limits, first) ||
         sequence->n_new_pages != pages_of(limits, (int64_t)first + n) - sequence->n_pages_before)
         return choir_fail(
             CHOIR_EINTERNAL, "step: slot %d: %d pages and %d new for %d tokens at position %d",
@@ -127,8 +132,9 @@ static choir_status check_header(const step_header *header, size_t bytes,
                           header->reserved);
     const int32_t rows = limits->max_num_batched_tokens;
     if (header->n_seqs < 0 || header->n_seqs > limits->max_num_seqs || header->n_rows < 0 ||
-        header->n_rows > rows || header->n_new_pages < 0 || header->n_new_pages > rows ||
-        header->n_targets < 0 || header->n_targets > rows)
+        header->n_rows > rows || header->n_new_pages < 0 ||
+        header->n_new_pages > choir_step_new_pages_max(limits) || header->n_targets < 0 ||
+        header->n_targets > rows)
         return choir_fail(CHOIR_EINTERNAL, "step: %d sequences, %d rows, %d pages, %d targets",
                           header->n_seqs, header->n_rows, header->n_new_pages, header->n_targets);
     const size_t expected = bytes_of((size_t)header->n_seqs, (size_t)header->n_rows,
@@ -220,7 +226,8 @@ choir_status choir_step_builder_create(const choir_step_limits *limits,
     if (!status)
         status = choir_alloc(rows, sizeof *made->token_ids, (void **)&made->token_ids);
     if (!status)
-        status = choir_alloc(rows, sizeof *made->new_pages, (void **)&made->new_pages);
+        status = choir_alloc((size_t)choir_step_new_pages_max(limits), sizeof *made->new_pages,
+                             (void **)&made->new_pages);
     if (!status)
         status = choir_alloc(rows, sizeof *made->targets, (void **)&made->targets);
     if (!status)
@@ -254,6 +261,11 @@ void choir_step_builder_begin(choir_step_builder *builder, uint64_t step_id)
         (step_header){.magic = step_magic, .version = CHOIR_STEP_VERSION, .id = step_id};
 }
 
+int64_t choir_step_builder_page_room(const choir_step_builder *builder)
+{
+    return choir_step_new_pages_max(&builder->limits) - builder->header.n_new_pages;
+}
+
 /* Appends n ids to one of the arrays; memcpy's pointers may not be NULL even for none. */
 static void append(int32_t *array, int32_t *count, const int32_t *ids, int32_t n)
 {
@@ -271,9 +283,10 @@ choir_status choir_step_builder_add(choir_step_builder *builder,
     if (status)
         return status;
     if (header->n_seqs == builder->limits.max_num_seqs ||
-        sequence->n_tokens > builder->limits.max_num_batched_tokens - header->n_rows)
-        return choir_fail(CHOIR_EINTERNAL, "step: no room for %d tokens of slot %d",
-                          sequence->n_tokens, sequence->slot);
+        sequence->n_tokens > builder->limits.max_num_batched_tokens - header->n_rows ||
+        sequence->n_new_pages > choir_step_builder_page_room(builder))
+        return choir_fail(CHOIR_EINTERNAL, "step: no room for %d tokens of slot %d, %d new pages",
+                          sequence->n_tokens, sequence->slot, sequence->n_new_pages);
     builder->seqs[header->n_seqs++] = *sequence;
     append(builder->token_ids, &header->n_rows, token_ids, sequence->n_tokens);
     append(builder->new_pages, &header->n_new_pages, new_pages, sequence->n_new_pages);

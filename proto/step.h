@@ -8,8 +8,9 @@
  *
  * Rows stand in the order of the sequences, a sequence's rows in ascending position. A slot is the
  * place of a running sequence on every rank; its page table maps position / page_positions to a
- * page of the pool. New pages are appended to the table of their slot before the pass; a sequence
- * whose first position is 0 empties the table first.
+ * page of the pool. Before the pass the table is cut to n_pages_before pages (0: a new sequence has
+ * the slot) and the new ones are appended. Pages in front of the first position may be new as well:
+ * their keys and values are those of an earlier sequence with the same tokens.
  */
 #ifndef CHOIR_PROTO_STEP_H
 #define CHOIR_PROTO_STEP_H
@@ -21,7 +22,7 @@
 #include <stdint.h>
 
 enum {
-    CHOIR_STEP_VERSION = 1,
+    CHOIR_STEP_VERSION = 2,
     CHOIR_STEP_MAX_SEQS = 4096, /* the largest max_num_seqs */
     CHOIR_STEP_MAX_TOP = 64,    /* the largest n_top */
 };
@@ -38,6 +39,11 @@ typedef struct choir_step_limits {
 
 /* EUSAGE, naming the limit that is out of range. */
 choir_status choir_step_limits_check(const choir_step_limits *limits) CHOIR_MUST_CHECK;
+/*
+ * New pages of one step: all that one sequence may have, so that one that begins with pages of
+ * others always fits, and one for each row beside its own.
+ */
+int64_t choir_step_new_pages_max(const choir_step_limits *limits);
 /* The largest message; what each rank allocates once. */
 size_t choir_step_bytes_max(const choir_step_limits *limits);
 
@@ -54,11 +60,11 @@ typedef struct choir_step_sequence {
     int32_t slot;
     int32_t first_position;
     int32_t n_tokens;       /* > 0 */
-    int32_t n_pages_before; /* ceil(first_position / page_positions): pages in the table already */
-    int32_t n_new_pages; /* those that positions up to first_position + n_tokens need beyond them */
-    int32_t first_wanted; /* rows [first_wanted, n_tokens) want logits; n_tokens: none */
-    int32_t n_top;        /* best alternatives of each wanted row, 0..CHOIR_STEP_MAX_TOP */
-    uint32_t flags;       /* choir_sequence_flags */
+    int32_t n_pages_before; /* pages in the table already, none beyond the first position's */
+    int32_t n_new_pages;    /* with them positions up to first_position + n_tokens have theirs */
+    int32_t first_wanted;   /* rows [first_wanted, n_tokens) want logits; n_tokens: none */
+    int32_t n_top;          /* best alternatives of each wanted row, 0..CHOIR_STEP_MAX_TOP */
+    uint32_t flags;         /* choir_sequence_flags */
 } choir_step_sequence;
 
 /* A checked message. Pointers reach into its buffer and live as long as it does. */
@@ -88,6 +94,8 @@ choir_status choir_step_builder_create(const choir_step_limits *limits,
 void choir_step_builder_destroy(choir_step_builder **builder);
 /* Begins a message. */
 void choir_step_builder_begin(choir_step_builder *builder, uint64_t step_id);
+/* How many more new pages there is room for. */
+int64_t choir_step_builder_page_room(const choir_step_builder *builder);
 /*
  * Adds a sequence: token_ids [n_tokens], new_pages [n_new_pages], targets [n_tokens - first_wanted]
  * where flags say so, all copied. EINTERNAL where the limits leave no room.

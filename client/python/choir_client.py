@@ -85,9 +85,11 @@ class Client:
                 del self.open[request_id]
                 return
 
-    def generate(self, text=None, messages=None, token_ids=None, request_id=None, logprobs=None, **sampling):
+    def generate(self, text=None, messages=None, token_ids=None, request_id=None, logprobs=None, priority=0,
+                 timeout_ms=0, cache_salt="", **sampling):
         """Starts at once and gives an iterator of Chunks; the last one has .finish."""
-        what = pb.Generate(request_id=request_id or uuid.uuid4().hex, sampling=pb.SamplingParams(**sampling))
+        what = pb.Generate(request_id=request_id or uuid.uuid4().hex, sampling=pb.SamplingParams(**sampling),
+                           priority=priority, timeout_ms=timeout_ms, cache_salt=cache_salt)
         what.output.return_token_ids = True
         if logprobs is not None:
             what.output.logprobs = logprobs

@@ -14,7 +14,7 @@ GREEDY = ("--temperature", 0, "--max-tokens", 8)
 def check_answer(answer, n_top, what):
     """The stable form, field by field."""
     cli.equal(list(answer), ["token_ids", "text", "finish_reason", "logprobs", "usage", "timings"], what)
-    cli.equal(list(answer["usage"]), ["prompt_tokens", "completion_tokens", "total_tokens"], what)
+    cli.equal(list(answer["usage"]), ["prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"], what)
     cli.equal(list(answer["timings"]), ["queue_us", "prefill_us", "decode_us", "ttft_us"], what)
     cli.check(answer["finish_reason"] in ("stop", "length"), f"{what}: {answer['finish_reason']}")
     cli.equal(answer["usage"]["completion_tokens"], len(answer["token_ids"]), what)

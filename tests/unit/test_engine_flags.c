@@ -78,6 +78,9 @@ static void test_every_flag_comes_back(void **state)
                      "7",
                      "--max-num-batched-tokens",
                      "64",
+                     "--max-step-ms",
+                     "50",
+                     "--enable-prefix-caching",
                      "--kv-cache-memory",
                      "1000000",
                      "--verify"};
@@ -88,9 +91,12 @@ static void test_every_flag_comes_back(void **state)
     assert_true(options.is_verified);
     assert_int_equal(choir_engine_options_check(&options), CHOIR_OK);
     expect_argv(&options, (const char *const *)words, (size_t)n);
-    /* No flag of the table is missing above. */
+    /* No flag of the table is missing above but the one that excludes another. */
     const choir_flag_group group = choir_engine_flags(&options);
-    assert_int_equal(2 * group.n_flags - 1, n);
+    assert_int_equal(2 * (group.n_flags - 1) - 2, n);
+    char *both[] = {"-m", "f", "--enable-prefix-caching", "--no-enable-prefix-caching"};
+    assert_int_equal(parse(both, 4), CHOIR_OK);
+    assert_int_equal(choir_engine_options_check(&options), CHOIR_EUSAGE);
 }
 
 static void test_a_model_is_needed(void **state)

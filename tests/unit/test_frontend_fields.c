@@ -10,7 +10,10 @@ static void t20_numbers_out_of_range_are_refused_by_name(void **state)
     static const int64_t top_ks[] = {-1, INT64_MIN, INT64_MAX, 1LL << 31};
     static const float top_ps[] = {NAN, 0, -0.5f, 1.0001f}, min_ps[] = {NAN, -0.1f, 1.1f};
     static const int64_t max_tokens[] = {0, -1, 1LL << 31, INT64_MAX}, ns[] = {-1, 2, 1000000};
-    static const int64_t logprobs[] = {-1, 65, INT64_MAX};
+    static const int64_t logprobs[] = {-1, 65, INT64_MAX}, no_lengths[] = {0, -5, 1LL << 31};
+    static const float typical_ps[] = {NAN, 0, 1.5f}, repetitions[] = {NAN, 0, -1, 101, INFINITY};
+    static const float penalties[] = {NAN, -2.1f, 2.1f, INFINITY};
+    static const int32_t priorities[] = {-1001, 1001, INT32_MIN, INT32_MAX};
     generate_parts parts;
 #define REFUSE_EACH(array, field, number)                                                          \
     for (size_t i = 0; i < sizeof array / sizeof array[0]; i++) {                                  \
@@ -23,7 +26,27 @@ static void t20_numbers_out_of_range_are_refused_by_name(void **state)
     REFUSE_EACH(top_ks, top_k, 2)
     REFUSE_EACH(top_ps, top_p, 3)
     REFUSE_EACH(min_ps, min_p, 4)
+    REFUSE_EACH(typical_ps, typical_p, 5)
+    REFUSE_EACH(repetitions, repetition_penalty, 6)
+    REFUSE_EACH(penalties, presence_penalty, 7)
+    REFUSE_EACH(penalties, frequency_penalty, 8)
     REFUSE_EACH(max_tokens, max_tokens, 10)
+    REFUSE_EACH(no_lengths, truncate_prompt_tokens, 20)
+    for (size_t i = 0; i < 4; i++) {
+        begin_generate(&parts, "a");
+        parts.generate.priority = priorities[i];
+        expect_refused(&client, &parts, 3, "priority");
+    }
+    begin_generate(&parts, "a");
+    parts.generate.timeout_ms = 1000000001;
+    expect_refused(&client, &parts, 3, "timeout_ms");
+    begin_generate(&parts, "a");
+    parts.sampling.min_tokens = -1;
+    expect_refused(&client, &parts, 3, "min_tokens");
+    parts.sampling.min_tokens = 6;
+    parts.sampling.max_tokens_presence_case = 10;
+    parts.sampling.max_tokens = 5;
+    expect_refused(&client, &parts, 3, "min_tokens");
     for (size_t i = 0; i < 3; i++) {
         begin_generate(&parts, "a");
         parts.sampling.n = ns[i];
@@ -42,11 +65,11 @@ static void t20_lists_and_names_out_of_range_are_refused(void **state)
 {
     echo_service *service = *state;
     rude_client client = rude_connect(service->endpoint);
-    char long_text[300], *stops[17];
+    char long_text[300], *stops[65];
     int32_t ids[129] = {0}, bad_id = 1024, negative_id = -1;
     generate_parts parts;
     memset(long_text, 'x', sizeof long_text);
-    for (int i = 0; i < 17; i++)
+    for (int i = 0; i < 65; i++)
         stops[i] = (char *)"stop";
     begin_generate(&parts, "a");
     parts.sampling.stop = stops;
@@ -67,6 +90,32 @@ static void t20_lists_and_names_out_of_range_are_refused(void **state)
     expect_refused(&client, &parts, 3, "stop_token_ids");
     parts.sampling.stop_token_ids = &negative_id;
     expect_refused(&client, &parts, 3, "stop_token_ids");
+    begin_generate(&parts, "a");
+    parts.sampling.allowed_token_ids = &bad_id;
+    parts.sampling.n_allowed_token_ids = 1;
+    expect_refused(&client, &parts, 3, "allowed_token_ids");
+    begin_generate(&parts, "a");
+    stops[0] = (char *)"";
+    parts.sampling.bad_words = stops;
+    parts.sampling.n_bad_words = 1;
+    expect_refused(&client, &parts, 3, "bad_words");
+    parts.sampling.n_bad_words = 65;
+    expect_refused(&client, &parts, 3, "bad_words");
+    Choir__Client__LogitBias bias[2] = {CHOIR__CLIENT__LOGIT_BIAS__INIT,
+                                        CHOIR__CLIENT__LOGIT_BIAS__INIT};
+    Choir__Client__LogitBias *biases[] = {&bias[0], &bias[1]};
+    begin_generate(&parts, "a");
+    parts.sampling.logit_bias = biases;
+    parts.sampling.n_logit_bias = 2; /* token 0 twice */
+    expect_refused(&client, &parts, 3, "logit_bias");
+    bias[1].token_id = 1024;
+    expect_refused(&client, &parts, 3, "logit_bias");
+    bias[1].token_id = 1;
+    bias[1].bias = NAN;
+    expect_refused(&client, &parts, 3, "logit_bias");
+    begin_generate(&parts, "a");
+    parts.generate.cache_salt = long_text;
+    expect_refused(&client, &parts, 3, "cache_salt");
     begin_generate(&parts, "a");
     parts.generate.model = (char *)"gpt";
     expect_refused(&client, &parts, 5, "model");

@@ -63,7 +63,8 @@ static void test_a_whole_answer(void **state)
                 "\"bf000000\", \"top\": [{\"token_id\": 7, \"logprob\": -0.5}, {\"token_id\": 9, "
                 "\"logprob\": -1.5}]}, {\"token_id\": 8, \"logprob\": -0.0, \"logprob_bits\": "
                 "\"80000000\", \"top\": []}], \"usage\": {\"prompt_tokens\": 5, "
-                "\"completion_tokens\": 2, \"total_tokens\": 7}, \"timings\": {\"queue_us\": 1, "
+                "\"completion_tokens\": 2, \"total_tokens\": 7, \"cached_tokens\": 0}, "
+                "\"timings\": {\"queue_us\": 1, "
                 "\"prefill_us\": 2, \"decode_us\": 3, \"ttft_us\": 4}}");
     choir_reply_destroy(&reply);
     choir_reply_destroy(&reply);
@@ -77,7 +78,8 @@ static void test_an_empty_answer(void **state)
     expect_json(
         choir_reply_to_json(&reply),
         "{\"token_ids\": [], \"text\": \"\", \"finish_reason\": \"stop\", \"logprobs\": [], "
-        "\"usage\": {\"prompt_tokens\": 0, \"completion_tokens\": 0, \"total_tokens\": 0}, "
+        "\"usage\": {\"prompt_tokens\": 0, \"completion_tokens\": 0, \"total_tokens\": 0, "
+        "\"cached_tokens\": 0}, "
         "\"timings\": {\"queue_us\": 0, \"prefill_us\": 0, \"decode_us\": 0, "
         "\"ttft_us\": 0}}");
     choir_reply_destroy(&reply);

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 2,000 seeded histories: random limits, stages and pools; requests of all kinds arrive, are
- * aborted and wait for each other. Whatever the load, each request ends exactly once with the
- * tokens and log-probabilities that it gets alone (of an aborted one, a prefix of them), requests
- * begin in the order they came, and nothing is held at the end.
+ * 10,000 seeded histories in virtual time: random limits, stages and pools; users send requests of
+ * all kinds with prompts that begin alike, priorities and time limits, abort them, or leave with
+ * all they have; pages run out and steps take as long as they like. Whatever the load, each request
+ * ends exactly once, with the tokens and log-probabilities that it gets alone (of one that was
+ * aborted or late, a prefix of them); no step is larger than allowed, work never stops while there
+ * is any, and nothing is held at the end.
+ *
+ *     test_scheduler_histories [--seed N] [--histories N]
+ *
+ * A failure prints the seed that repeats it.
  */
 #include "tests/unit/fake_engine.h"
 
-enum { HISTORIES = 2000, EVENTS = 120 };
+#include <stdio.h>
+
+enum { HISTORIES = 10000, EVENTS = 120, USERS = 4, PREFIXES = 3, STEPS_MOST = 40000 };
 
 static uint64_t random_state;
 
@@ -20,26 +28,58 @@ static int random_below(int n)
 /* A request and what it points to. */
 typedef struct fake_order {
     choir_request request;
-    int32_t token_ids[FAKE_LENGTH], stop_ids[3];
+    int32_t token_ids[FAKE_LENGTH], stop_ids[3], bad_ids[4];
+    choir_logit_bias bias[2];
     bool is_accepted, is_aborted;
 } fake_order;
+
+/* What was seen in all histories. */
+typedef struct tally {
+    int finishes[6], timeouts;
+    uint64_t preemptions, hits, waits;
+} tally;
 
 static fake_order orders[FAKE_REQUESTS];
 static choir_sampler *sampler;
 
-/* First tokens are the ids, so that the order in which sequences begin can be seen. */
+/* Prompts are one of a few beginnings and then their own. */
+static void fill_prompt(fake_order *order)
+{
+    const int n = (int)order->request.n_token_ids, prefix = random_below(PREFIXES);
+    const int n_alike = random_below(4) ? random_below(n + 1) : 0;
+    for (int i = 0; i < n; i++)
+        order->token_ids[i] =
+            i < n_alike ? (int32_t)(fake_mix((uint64_t)(prefix * FAKE_LENGTH + i)) % FAKE_V)
+                        : random_below(FAKE_V);
+}
+
+static void fill_wishes(fake_order *order)
+{
+    static const int32_t lengths[] = {1, 1, 2};
+    for (int i = 0; i < 4; i++)
+        order->bad_ids[i] = random_below(FAKE_V);
+    for (int i = 0; i < 2; i++)
+        order->bias[i] = (choir_logit_bias){i + 2 * random_below(40), (float)random_below(9) - 4};
+    order->request.wishes = (choir_token_wishes){.bias = order->bias,
+                                                 .n_bias = 2,
+                                                 .bad_ids = order->bad_ids,
+                                                 .bad_lengths = lengths,
+                                                 .n_bad_words = 3,
+                                                 .min_tokens = random_below(8)};
+}
+
 static void fill_order(fake_order *order, uint64_t id, int max_model_len)
 {
     const int longest = max_model_len - 1;
     choir_request *request = &order->request;
     *request = (choir_request){.id = id,
+                               .user_id = (uint64_t)random_below(USERS),
                                .token_ids = order->token_ids,
                                .n_token_ids =
                                    1 + random_below(random_below(4) ? longest / 3 + 1 : longest),
                                .stop_token_ids = order->stop_ids,
                                .n_stop_token_ids = random_below(4)};
-    for (int64_t i = 0; i < request->n_token_ids; i++)
-        order->token_ids[i] = i ? random_below(FAKE_V) : (int32_t)id;
+    fill_prompt(order);
     for (int i = 0; i < 3; i++)
         order->stop_ids[i] = random_below(FAKE_V);
     request->sampling = (choir_sampling){.top_p = 1, .seed = (uint64_t)random_below(1000)};
@@ -48,10 +88,21 @@ static void fill_order(fake_order *order, uint64_t id, int max_model_len)
         request->sampling.top_k = random_below(2) * 5;
         request->sampling.top_p = random_below(2) ? 1 : 0.8f;
     }
+    if (random_below(6) == 0)
+        request->sampling.repetition_penalty = 1.25f;
+    if (random_below(6) == 0)
+        request->sampling.presence_penalty = 0.5f;
+    if (random_below(6) == 0)
+        fill_wishes(order);
     request->max_tokens = 1 + random_below(random_below(3) ? 12 : 200);
     request->wants_logprobs = random_below(2);
     request->n_top = random_below(2) * random_below(6);
     request->is_score = random_below(5) == 0;
+    request->priority = random_below(4) ? 0 : random_below(5) - 2;
+    request->timeout_us = random_below(8) ? 0 : 1 + random_below(4000);
+    request->group_id = (uint64_t)(random_below(4) ? 0 : 1 + random_below(2));
+    request->n_cache_salt = (size_t)(random_below(4) ? 0 : 1 + random_below(2));
+    request->cache_salt = "aa";
     order->is_accepted = order->is_aborted = false;
 }
 
@@ -90,32 +141,36 @@ static void expect(const choir_request *request, int max_model_len, fake_record 
 {
     int32_t tokens[FAKE_LENGTH];
     int n = (int)request->n_token_ids;
+    choir_token_rules *rules;
     memset(record, 0, sizeof *record);
     if (request->is_score) {
         expect_score(request, record);
         return;
     }
+    assert_int_equal(
+        choir_token_rules_create(&request->wishes, FAKE_V, request->n_stop_token_ids, &rules),
+        CHOIR_OK);
     memcpy(tokens, request->token_ids, (size_t)n * sizeof tokens[0]);
-    for (;;) {
+    while (!record->finish) {
         float logits[FAKE_V], lse;
+        choir_sampling_lists lists;
         if (!fake_row(tokens, n, logits, &lse)) {
             record->finish = CHOIR_FINISH_ERROR;
-            return;
+            break;
         }
-        const int32_t id = choir_sampler_pick(sampler, &request->sampling, logits, n, 0);
+        choir_token_rules_lists(rules, tokens, n, request->n_token_ids, request->stop_token_ids,
+                                &lists);
+        const int32_t id = choir_sampler_pick(sampler, &request->sampling, &lists, logits, n);
         add_expected(record, request, id, request->wants_logprobs ? logits[id] - lse : NAN, logits,
                      lse);
         tokens[n++] = id;
-        for (int i = 0; i < request->n_stop_token_ids; i++)
-            if (request->stop_token_ids[i] == id) {
-                record->finish = CHOIR_FINISH_STOP;
-                return;
-            }
-        if (n == max_model_len || n == request->n_token_ids + request->max_tokens) {
+        if (n == max_model_len || n == request->n_token_ids + request->max_tokens)
             record->finish = CHOIR_FINISH_LENGTH;
-            return;
-        }
+        for (int i = 0; i < request->n_stop_token_ids; i++)
+            if (request->stop_token_ids[i] == id)
+                record->finish = CHOIR_FINISH_STOP;
     }
+    choir_token_rules_destroy(&rules);
 }
 
 static void check_record(const fake_order *order, const fake_record *record, int max_model_len)
@@ -127,7 +182,12 @@ static void check_record(const fake_order *order, const fake_record *record, int
     }
     expect(&order->request, max_model_len, &expected);
     assert_int_equal(record->n_ends, 1);
-    if (record->finish == CHOIR_FINISH_ABORT) {
+    const bool is_late = record->status == CHOIR_ETIMEOUT;
+    if (is_late) {
+        assert_true(order->request.timeout_us > 0);
+        assert_int_equal(record->finish, CHOIR_FINISH_ERROR);
+        assert_true(record->n_tokens <= expected.n_tokens);
+    } else if (record->finish == CHOIR_FINISH_ABORT) {
         assert_true(order->is_aborted);
         assert_true(record->n_tokens <= expected.n_tokens);
     } else {
@@ -138,8 +198,9 @@ static void check_record(const fake_order *order, const fake_record *record, int
         else
             assert_int_equal(record->n_tokens, expected.n_tokens);
     }
-    assert_int_equal(record->status,
-                     record->finish == CHOIR_FINISH_ERROR ? CHOIR_EENGINE : CHOIR_OK);
+    if (!is_late)
+        assert_int_equal(record->status,
+                         record->finish == CHOIR_FINISH_ERROR ? CHOIR_EENGINE : CHOIR_OK);
     for (int i = 0; i < record->n_tokens; i++) {
         assert_int_equal(record->tokens[i].id, expected.tokens[i].id);
         assert_int_equal(isnan(record->tokens[i].logprob), isnan(expected.tokens[i].logprob));
@@ -160,60 +221,135 @@ static fake_engine *random_engine(void)
     /* From a third of what one sequence may need to plenty. */
     limits.n_pages = 1 + limits.max_model_len / limits.page_positions / 3;
     limits.n_pages += random_below(FAKE_PAGES - limits.n_pages);
-    return fake_create(&limits, 1 + random_below(FAKE_STAGES), 1 + random_below(12));
+    return fake_create_with((choir_scheduler_options){
+        .limits = limits,
+        .n_stages = 1 + random_below(FAKE_STAGES),
+        .max_waiting = 1 + random_below(12),
+        .keeps_pages = random_below(3),
+        .max_step_us = random_below(2) * (1 + random_below(200)),
+    });
 }
 
-static void run_history(uint64_t seed, int *finishes)
+/* A user leaves: all that it has open ends. */
+static void leave(fake_engine *engine, uint64_t n_orders)
 {
+    const uint64_t user_id = (uint64_t)random_below(USERS);
+    for (uint64_t id = 0; id < n_orders; id++)
+        if (orders[id].request.user_id == user_id) {
+            orders[id].is_aborted = true;
+            choir_scheduler_abort(engine->scheduler, id, engine->now_us);
+        }
+}
+
+static void happen(fake_engine *engine, uint64_t *n_orders, int n_most)
+{
+    const int kind = random_below(40);
+    engine->now_us += random_below(100);
+    if (kind < 12 && (int)*n_orders < n_most) {
+        fake_order *order = &orders[*n_orders];
+        fill_order(order, (*n_orders)++, engine->limits.max_model_len);
+        order->is_accepted =
+            !choir_scheduler_submit(engine->scheduler, &order->request, engine->now_us);
+    } else if (kind < 15 && *n_orders) {
+        const int id = random_below((int)*n_orders);
+        orders[id].is_aborted = true;
+        choir_scheduler_abort(engine->scheduler, (uint64_t)id, engine->now_us);
+    } else if (kind == 15) {
+        leave(engine, *n_orders);
+    } else if (kind < 28) {
+        fake_step(engine);
+    } else {
+        fake_complete(engine);
+    }
+}
+
+/* Till all is done. With nothing in flight and something running or waiting there is a step. */
+static void drain(fake_engine *engine)
+{
+    choir_scheduler_load load;
+    for (int n = 0;; n++) {
+        assert_true(n < STEPS_MOST);
+        choir_scheduler_get_load(engine->scheduler, &load);
+        const bool has_work = load.n_running + load.n_waiting > 0;
+        const bool has_step = fake_step(engine);
+        choir_scheduler_get_load(engine->scheduler, &load);
+        if (has_work && !has_step && engine->n_flights == 0)
+            assert_int_equal(load.n_running + load.n_waiting, 0); /* the last ones were late */
+        engine->now_us += 1 + random_below(60);
+        if (!has_step && !fake_complete(engine))
+            break;
+    }
+    assert_int_equal(load.n_running + load.n_waiting + load.n_steps_in_flight, 0);
+    assert_int_equal(load.n_pages_used, 0);
+}
+
+static void run_history(uint64_t seed, tally *seen)
+{
+    choir_scheduler_load load;
     random_state = seed;
     fake_engine *engine = random_engine();
-    const int max_model_len = engine->limits.max_model_len;
     uint64_t n_orders = 0;
     const int n_most = 1 + random_below(60);
-    for (int event = 0; event < EVENTS; event++) {
-        const int kind = random_below(10);
-        engine->now_us += random_below(100);
-        if (kind < 3 && (int)n_orders < n_most) {
-            fake_order *order = &orders[n_orders];
-            fill_order(order, n_orders++, max_model_len);
-            order->is_accepted =
-                !choir_scheduler_submit(engine->scheduler, &order->request, engine->now_us);
-        } else if (kind == 3 && n_orders) {
-            const int id = random_below((int)n_orders);
-            orders[id].is_aborted = true;
-            choir_scheduler_abort(engine->scheduler, (uint64_t)id, engine->now_us);
-        } else if (kind < 7) {
-            fake_step(engine);
-        } else {
-            fake_complete(engine);
-        }
-    }
-    fake_drain(engine);
+    for (int event = 0; event < EVENTS; event++)
+        happen(engine, &n_orders, n_most);
+    drain(engine);
     for (uint64_t id = 0; id < n_orders; id++) {
-        check_record(&orders[id], &engine->records[id], max_model_len);
-        finishes[engine->records[id].finish]++;
+        const fake_record *record = &engine->records[id];
+        check_record(&orders[id], record, engine->limits.max_model_len);
+        seen->finishes[record->finish]++;
+        seen->timeouts += record->status == CHOIR_ETIMEOUT;
     }
-    for (int i = 1; i < engine->n_begun; i++)
-        assert_true(engine->first_tokens[i] > engine->first_tokens[i - 1]);
+    choir_scheduler_get_load(engine->scheduler, &load);
+    seen->preemptions += load.n_preemptions;
+    seen->hits += load.n_cache_hits;
+    seen->waits += load.n_shared_waits;
     fake_destroy(engine);
 }
+
+static uint64_t first_seed, current_seed, n_histories = HISTORIES;
 
 static void test_histories(void **state)
 {
     const choir_kernels *kernels = NULL;
-    int finishes[6] = {0};
+    static tally seen;
     (void)state;
     assert_int_equal(choir_kernels_get(CHOIR_LEVEL_REF, &kernels), CHOIR_OK);
     assert_int_equal(choir_sampler_create(FAKE_V, kernels, &sampler), CHOIR_OK);
-    for (uint64_t seed = 0; seed < HISTORIES; seed++)
-        run_history(seed * 977 + 1, finishes);
+    for (uint64_t i = 0; i < n_histories; i++) {
+        current_seed = first_seed + i;
+        run_history(current_seed * 977 + 1, &seen);
+    }
     choir_sampler_destroy(&sampler);
+    printf("%llu histories: %d stopped, %d at length, %d aborted, %d failed, %d scored, %d late; "
+           "%llu put back, %llu positions reused, %llu turns waited for a page\n",
+           (unsigned long long)n_histories, seen.finishes[CHOIR_FINISH_STOP],
+           seen.finishes[CHOIR_FINISH_LENGTH], seen.finishes[CHOIR_FINISH_ABORT],
+           seen.finishes[CHOIR_FINISH_ERROR], seen.finishes[CHOIR_FINISH_SCORED], seen.timeouts,
+           (unsigned long long)seen.preemptions, (unsigned long long)seen.hits,
+           (unsigned long long)seen.waits);
+    if (n_histories < HISTORIES)
+        return;
     for (int finish = CHOIR_FINISH_STOP; finish <= CHOIR_FINISH_SCORED; finish++)
-        assert_true(finishes[finish] > 300); /* every way to end was seen often */
+        assert_true(seen.finishes[finish] > 300); /* everything was seen often */
+    assert_true(seen.timeouts > 300 && seen.preemptions > 3000 && seen.hits > 3000 &&
+                seen.waits > 300);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_histories)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const uint64_t value = strtoull(argv[i + 1], NULL, 10);
+        if (strcmp(argv[i], "--seed") == 0) {
+            first_seed = value;
+            n_histories = 1;
+        } else if (strcmp(argv[i], "--histories") == 0) {
+            n_histories = value;
+        }
+    }
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed)
+        fprintf(stderr, "repeat it with: test_scheduler_histories --seed %llu\n",
+                (unsigned long long)current_seed);
+    return failed;
 }

@@ -121,7 +121,7 @@ static void test_every_wrong_field_is_refused(void **state)
         int32_t value;
     } cases[] = {
         {0, 1},               /* magic */
-        {1, 2},               /* version */
+        {1, 3},               /* version */
         {4, CHOIR_STEP_STOP}, /* a stop with sequences */
         {4, 2},               /* unknown flag */
         {5, 2},
@@ -143,8 +143,7 @@ static void test_every_wrong_field_is_refused(void **state)
         {last + 1, -1}, /* first position */
         {last + 1, 298},
         {last + 1, INT32_MAX},
-        {last + 1, 129}, /* needs no new page */
-        {last + 2, 0},   /* tokens */
+        {last + 2, 0}, /* tokens */
         {last + 2, 4},
         {last + 2, INT32_MAX},
         {last + 3, 1}, /* pages */
@@ -266,9 +265,10 @@ static void test_builder_keeps_the_limits(void **state)
 
 static void test_largest_message_fits(void **state)
 {
-    /* Decodes that all need a target and, at a page's begin, a page. */
+    /* Decodes that all need a target and, at a page's begin, a page; one has its first step, behind
+     * pages of others. */
     choir_step_limits small = limits;
-    const int32_t zero[2] = {0};
+    static const int32_t zero[300];
     choir_step_builder *builder = NULL;
     const void *buffer;
     size_t bytes;
@@ -278,10 +278,16 @@ static void test_largest_message_fits(void **state)
     assert_int_equal(choir_step_builder_create(&small, &builder), CHOIR_OK);
     choir_step_builder_begin(builder, 1);
     for (int32_t slot = 0; slot < 5; slot++) {
-        const choir_step_sequence sequence = {
-            .slot = slot, .n_tokens = 1, .n_new_pages = 1, .flags = CHOIR_SEQUENCE_HAS_TARGETS};
+        const int32_t first = slot == 4 ? small.max_model_len - 1 : 0;
+        const choir_step_sequence sequence = {.slot = slot,
+                                              .first_position = first,
+                                              .n_tokens = 1,
+                                              .n_new_pages = first + 1,
+                                              .flags = CHOIR_SEQUENCE_HAS_TARGETS};
+        assert_int_equal(choir_step_builder_page_room(builder), 4 - slot + small.max_model_len);
         assert_int_equal(choir_step_builder_add(builder, &sequence, zero, zero, zero), CHOIR_OK);
     }
+    assert_int_equal(choir_step_builder_page_room(builder), 0);
     choir_step_builder_finish(builder, 0, &buffer, &bytes);
     assert_int_equal(bytes, choir_step_bytes_max(&small));
     choir_step_builder_destroy(&builder);

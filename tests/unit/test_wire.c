@@ -42,8 +42,8 @@ static void what_is_wrong_and_where(void **state)
     expect("\x22\x03\x0a\x01\xff", 5, CHOIR_WIRE_TEXT, "request_id");
     expect("\x22\x03\x0a\x01\0", 5, CHOIR_WIRE_TEXT, "request_id");
     expect("\x22\x04\x32\x02\x68\x01", 6, CHOIR_WIRE_MALFORMED, "stop"); /* a number */
-    /* SamplingParams.typical_p, of a version to come */
-    expect("\x22\x07\x32\x05\x2d\0\0\0\0", 9, CHOIR_WIRE_UNKNOWN, "SamplingParams");
+    /* field 21 of SamplingParams, of a version to come */
+    expect("\x22\x08\x32\x06\xad\x01\0\0\0\0", 10, CHOIR_WIRE_UNKNOWN, "SamplingParams");
 }
 
 static void lists_may_be_packed_or_not(void **state)

@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Pages of keys and values are shared between prompts that begin alike, taken away when they run out and
+computed again: no stream changes by a bit, whatever the settings. And who may share with whom."""
+import random
+import signal
+
+import cli
+import streams
+from service import Home, Serve
+
+VOCABULARY = 1024
+N_CLIENTS = 40
+
+
+def requests_of(seed):
+    """Prompts of up to 300 tokens, most of them with one of three beginnings; all kinds of settings."""
+    rng = random.Random(seed)
+    def ids(n):
+        return [rng.randrange(8, VOCABULARY) for _ in range(n)]
+    beginnings = [ids(200) for _ in range(3)]
+    requests = []
+    for number in range(N_CLIENTS):
+        start = rng.choice(beginnings)[:rng.choice([0, 64, 65, 127, 128, 200])]
+        request = {"token_ids": start + ids(rng.randrange(1, 100)), "max_tokens": rng.randrange(1, 250),
+                   "ignore_eos": True, "seed": number, "temperature": rng.choice([0, 0.7, 1, 1.5]),
+                   "cache_salt": rng.choice(["", "all", "all", "some"]), "priority": rng.choice([0, 0, 0, -1, 2])}
+        request.update(rng.choice([
+            {}, {"top_k": 20}, {"top_p": 0.9}, {"min_p": 0.02}, {"typical_p": 0.8},
+            {"repetition_penalty": 1.3}, {"presence_penalty": 0.5, "frequency_penalty": 0.25},
+            {"allowed_token_ids": ids(30)}, {"bad_words": ["the", "a"], "min_tokens": 3},
+            {"logit_bias": [{"token_id": token, "bias": 3} for token in set(ids(5))]},
+        ]))
+        requests.append(request)
+    return requests
+
+
+def counters(home):
+    client = streams.connect(home)
+    found = client.status().counters
+    client.close()
+    return found
+
+
+def check_together(home, alone, requests, *args):
+    serve = Serve(home, *args, model=home.model)
+    what = " ".join(map(str, args))
+    for _ in range(2):  # the second time with what was kept
+        streams.check_same(streams.ask_together(home, requests), alone, requests, what)
+    counts = counters(home)
+    cli.equal(counts.kv_pages_used, 0, f"{what}: pages in use at the end")
+    serve.kill(signal.SIGTERM)
+    serve.check_end(cli.OK, "stopping")
+    print(f"  {what}: {counts.num_preemptions_total} put back, {counts.prefix_cache_hits_total} of "
+          f"{counts.prefix_cache_queries_total} tokens reused", flush=True)
+    return counts
+
+
+def t28_two_users_share_no_pages_unasked(home):
+    """200 tokens are three pages and a bit; the last position is always computed."""
+    prompt = {"token_ids": list(range(8, 200 + 8)), "max_tokens": 1, "temperature": 0}
+    def cached(client, **more):
+        return list(client.generate(**prompt, **more))[-1].finish.usage.cached
+    serve = Serve(home, "-n", 1, model=home.model)
+    one, other = streams.connect(home), streams.connect(home)
+    cli.equal([cached(one), cached(one), cached(other), cached(other)], [0, 192, 0, 192],
+              "T28: cached tokens of two clients")
+    cli.equal([cached(one, cache_salt="x"), cached(other, cache_salt="x"), cached(one, cache_salt="y")],
+              [0, 192, 0], "cached tokens with salts")
+    one.close()
+    other.close()
+    serve.kill(signal.SIGTERM)
+    serve.check_end(cli.OK, "stopping")
+
+
+with Home() as its_home:
+    wanted = requests_of(1)
+    first = Serve(its_home, "-n", 1, "--threads", 1, "--no-enable-prefix-caching", model=its_home.model)
+    solo = streams.ask_in_turn(its_home, wanted)
+    cli.equal(counters(its_home).prefix_cache_hits_total, 0, "tokens reused without a cache")
+    first.kill(signal.SIGTERM)
+    first.check_end(cli.OK, "stopping")
+    cli.check(sum(len(set(stream.token_ids)) > 3 for stream in solo) > N_CLIENTS / 2, "streams are dull")
+    few = "--kv-cache-memory", 20 * 64 * 32 * 2 * 2 * 8  # of a rank with half the heads or layers: 20 pages
+    with_cache = check_together(its_home, solo, wanted, "-n", 4, "-tp", 2, "-pp", 2)
+    cli.check(with_cache.prefix_cache_hits_total > 1000, "few tokens were reused")
+    with_few = check_together(its_home, solo, wanted, "-n", 2, "-tp", 2, *few, "--max-num-seqs", 30)
+    cli.check(with_few.num_preemptions_total > 10, f"{with_few.num_preemptions_total} were put back")
+    without = check_together(its_home, solo, wanted, "-n", 2, "-pp", 2, *few, "--no-enable-prefix-caching",
+                             "--max-num-batched-tokens", 37, "--max-step-ms", 3)
+    cli.equal(without.prefix_cache_hits_total, 0, "tokens reused without a cache")
+    t28_two_users_share_no_pages_unasked(its_home)
