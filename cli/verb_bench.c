@@ -239,10 +239,11 @@ choir_status choir_verb_bench(int argc, char **argv)
     };
     const choir_command command = {
         "choir bench",
-        "--model FILE [FLAGS]",
+        "--model FILE [FLAGS] | serve [FLAGS]",
         "Measures tokens per second of prefill (pp512: one sequence of 512 tokens) and decode "
         "(tg128: 128 tokens, one at a time) inside the ranks, without clients. tg128x8@1024: 8 "
-        "sequences together, each after 1,024 positions.",
+        "sequences together, each after 1,024 positions. `choir bench serve` measures a service "
+        "under load.",
         "choir bench --model model.gguf\n"
         "choir bench --model model.gguf -n 2 -tp 2 -p 0 -g 64 -b 1,8,32 -d 1024 --json",
         groups,
@@ -251,6 +252,8 @@ choir_status choir_verb_bench(int argc, char **argv)
     choir_json *rows = NULL;
     int n_rest;
     bool is_help_shown;
+    if (argc > 1 && strcmp(argv[1], "serve") == 0)
+        return choir_verb_bench_serve(argc - 1, argv + 1);
     choir_status status = choir_flags_parse(&command, argc, argv, &n_rest, &is_help_shown);
     if (status != CHOIR_OK || is_help_shown)
         return status;

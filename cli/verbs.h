@@ -20,5 +20,6 @@ choir_status choir_verb_plan(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_status(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_fingerprint(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_bench(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_bench_serve(int argc, char **argv) CHOIR_MUST_CHECK; /* a verb of bench */
 
 #endif
