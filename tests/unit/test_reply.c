@@ -51,7 +51,7 @@ static void test_a_whole_answer(void **state)
                                .n_logprobs = 1});
     add(&reply, &(choir_event){.kind = CHOIR_EVENT_FINISH,
                                .reason = CHOIR_FINISH_LENGTH,
-                               .usage = {5, 2},
+                               .usage = {5, 2, 0},
                                .timings = {1, 2, 3, 4}});
     assert_true(reply.is_finished);
     assert_int_equal(reply.seed, 42);
@@ -133,7 +133,7 @@ static void test_words_for_people(void **state)
     (void)state;
     char text[128];
     choir_reply reply = {
-        .seed = 3, .usage = {30, 11}, .timings = {.decode_us = 500000, .ttft_us = 12400}};
+        .seed = 3, .usage = {30, 11, 0}, .timings = {.decode_us = 500000, .ttft_us = 12400}};
     choir_reply_describe(&reply, text, sizeof text);
     assert_string_equal(text, "11 tokens, 20.0 tokens/s; prompt of 30 tokens, first answer after "
                               "12.4 ms; seed 3");
