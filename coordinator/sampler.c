@@ -9,9 +9,7 @@
  * The heap is tried first with the ids whose logit is near the greatest, and made again with all of
  * them where those did not suffice.
  *
- * The draw is the argmax of z + g. Two bounds leave out ids that cannot win, so that hardly any
- * noise is computed and the result is the same to the last bit: no noise exceeds 16.636; and
- * cannot_win() below.
+ * What is kept is drawn from by choir_sampling_draw().
  */
 #include "coordinator/sampler.h"
 
@@ -32,7 +30,7 @@ struct choir_sampler {
     float *z;        /* [V] what the settings make of the logits */
     int32_t *order;  /* [V] ids, see above */
     int32_t *counts; /* [V] zero between calls */
-    float *key;      /* [V] typical_p: how far from typical; */
+    float *key;      /* [V] how far from typical; what is drawn from */
 };
 
 choir_status choir_sampling_check(const choir_sampling *sampling)
@@ -255,50 +253,14 @@ static const int32_t *filter_sorted(choir_sampler *sampler, const choir_sampling
     return order + heap - *n_kept;
 }
 
-/*
- * Whether z + noise is surely below best_sum, without a logarithm. With u = 1 - v the noise is
- * -log(-log(1 - v)) < -log(v), so it stays below t where v > exp(-t); a power of two above
- * exp(-t + 0.5) stands for that, and the 0.5 covers the roundings of noise and sum while the sums
- * are below 2^15.
- */
-static bool cannot_win(float z, float best_sum, uint32_t word)
+/* The argmax of z + noise over ids[0..n). */
+static int32_t draw(choir_sampler *sampler, const choir_sampling *sampling, const int32_t *ids,
+                    int64_t n, int64_t position)
 {
-    const float v = ((float)(0x7fffff - (word >> 9)) + 0.5f) * 0x1p-23f; /* exact, as u is */
-    const float x = (z - best_sum + 0.5f) * 1.4426951f;
-    if (!(fabsf(best_sum) < 0x1p15f && x > -60 && x < 0))
-        return false;
-    const uint32_t bits = (uint32_t)(127 + (int)x) << 23; /* (int)x = ceil(x), as x < 0 */
-    float bound;
-    memcpy(&bound, &bits, sizeof bound);
-    return v > bound;
-}
-
-/* The argmax of z + noise over ids[0..n); `top` is the id of the greatest z and one of them. */
-static int32_t draw(const choir_sampling *sampling, const float *z, const int32_t *ids, int64_t n,
-                    int32_t top, int64_t position)
-{
-    uint32_t words[4];
-    int64_t block = top / 4;
-    choir_sampling_noise(sampling, position, block, words);
-    int32_t best = top;
-    float best_sum = z[top] + choir_sampling_gumbel(words[top % 4]);
-    for (int64_t i = 0; i < n; i++) {
-        const int32_t id = ids[i];
-        if (z[id] + 16.64f < best_sum)
-            continue;
-        if (id / 4 != block) {
-            block = id / 4;
-            choir_sampling_noise(sampling, position, block, words);
-        }
-        if (cannot_win(z[id], best_sum, words[id % 4]))
-            continue;
-        const float sum = z[id] + choir_sampling_gumbel(words[id % 4]);
-        if (sum > best_sum || (sum == best_sum && id < best)) {
-            best = id;
-            best_sum = sum;
-        }
-    }
-    return best;
+    float best_sum;
+    for (int64_t i = 0; i < n; i++)
+        sampler->key[i] = sampler->z[ids[i]];
+    return ids[choir_sampling_draw(sampling, position, sampler->key, ids, 0, n, &best_sum)];
 }
 
 /* ---- typical_p: rare, so everything is sorted ---- */
@@ -383,9 +345,70 @@ int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *samplin
     const int32_t *kept = sampler->order;
     if (has_typical_p(sampling)) {
         n = filter_all(sampler, sampling, z[first], n);
-        return draw(sampling, z, kept, n, kept[0], position);
+        return draw(sampler, sampling, kept, n, position);
     }
     if (has_top_k(sampler, sampling) || sampling->top_p < 1)
         kept = filter_sorted(sampler, sampling, z[first], n, &n);
-    return draw(sampling, z, kept, n, first, position);
+    return draw(sampler, sampling, kept, n, position);
+}
+
+/* ---- from candidates ---- */
+
+/* How many of the candidates min_p and top_k keep; CHOIR_PICK_UNPROVED where more may be kept. */
+static int64_t keep_first(const choir_sampling *sampling, int64_t V, const choir_row_result *row)
+{
+    const float *z = row->candidate_z;
+    const bool has_k = sampling->top_k > 0 && sampling->top_k < V;
+    int64_t n = 0;
+    while (n < row->n_candidates && !(has_k && n == sampling->top_k)) {
+        if (sampling->min_p > 0 && !(choir_expf(z[n] - z[0]) >= sampling->min_p))
+            return n;
+        n++;
+    }
+    return row->has_all || (has_k && n == sampling->top_k) ? n : CHOIR_PICK_UNPROVED;
+}
+
+/* How many of them top_p keeps. */
+static int64_t keep_top_p(const choir_sampling *sampling, int64_t V, const choir_row_result *row,
+                          int64_t n)
+{
+    const float *z = row->candidate_z;
+    const bool has_filter = sampling->min_p > 0 || (sampling->top_k > 0 && sampling->top_k < V);
+    float total = has_filter ? 0 : row->total, sum = 0;
+    for (int64_t i = 0; has_filter && i < n; i++)
+        total += choir_expf(z[i] - z[0]);
+    const int64_t limit = has_filter ? n : row->n_candidates;
+    for (int64_t i = 0; i < limit; i++) {
+        sum += choir_expf(z[i] - z[0]);
+        if (sum >= sampling->top_p * total)
+            return i + 1;
+    }
+    return has_filter || row->has_all ? limit : CHOIR_PICK_UNPROVED;
+}
+
+int32_t choir_sampler_pick_from(const choir_sampling *sampling, int64_t V,
+                                const choir_row_result *row, int64_t position, float *logit)
+{
+    const bool has_k = sampling->top_k > 0 && sampling->top_k < V;
+    int64_t n = row->n_candidates;
+    float best_sum;
+    if (n == 0) { /* nothing was filtered: the shards drew */
+        *logit = row->drawn_logit;
+        return row->drawn_id;
+    }
+    *logit = row->candidate_logits[0];
+    if (row->candidate_z[0] == -INFINITY)
+        return CHOIR_PICK_NONE;
+    if (sampling->temperature == 0)
+        return row->candidate_ids[0];
+    if (sampling->min_p > 0 || has_k)
+        n = keep_first(sampling, V, row);
+    if (n > 0 && sampling->top_p < 1)
+        n = keep_top_p(sampling, V, row, n);
+    if (n < 0)
+        return CHOIR_PICK_UNPROVED;
+    const int64_t place = choir_sampling_draw(sampling, position, row->candidate_z,
+                                              row->candidate_ids, 0, n, &best_sum);
+    *logit = row->candidate_logits[place];
+    return row->candidate_ids[place];
 }

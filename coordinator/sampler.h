@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "kernels/kernels.h"
 #include "kernels/sampling.h"
+#include "proto/step.h"
 
 #include <stdint.h>
 
@@ -31,5 +32,14 @@ void choir_sampler_destroy(choir_sampler **sampler);
 int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *sampling,
                            const choir_sampling_lists *lists, const float *logits,
                            int64_t position);
+
+/*
+ * The same from the candidates that the shards gave of the row instead: the token and its logit, or
+ * CHOIR_PICK_UNPROVED where they do not show what is kept, and the row has to be looked at.
+ * Settings that shards cannot apply (typical_p) are the caller's to know.
+ */
+enum { CHOIR_PICK_NONE = -1, CHOIR_PICK_UNPROVED = -2 };
+int32_t choir_sampler_pick_from(const choir_sampling *sampling, int64_t V,
+                                const choir_row_result *row, int64_t position, float *logit);
 
 #endif

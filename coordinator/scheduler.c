@@ -253,20 +253,41 @@ static void tell_or_end(choir_scheduler *scheduler, choir_sequence *sequence, in
         tell(scheduler, sequence, n_tokens, finish, CHOIR_OK, now_us);
 }
 
-/* The token that its settings choose; -1: they leave none. */
+/* The token that its settings choose, and its logit; see choir_sampler_pick_from(). */
 static int32_t pick(choir_scheduler *scheduler, choir_sequence *sequence,
-                    const choir_row_result *row)
+                    const choir_row_result *row, float *logit)
 {
     choir_sampling_lists lists;
     if (choir_sequence_is_plain(sequence)) {
         assert(row->n_top >= 1);
+        *logit = row->top_logits[0];
         return row->top_ids[0];
     }
-    assert(row->logits);
+    if (!row->logits)
+        return choir_sampler_pick_from(&sequence->sampling, scheduler->options.limits.vocab_size,
+                                       row, sequence->n_tokens, logit);
     choir_token_rules_lists(sequence->rules, sequence->tokens, sequence->n_tokens,
                             sequence->n_prompt, sequence->stop_ids, &lists);
-    return choir_sampler_pick(scheduler->sampler, &sequence->sampling, &lists, row->logits,
-                              sequence->n_tokens);
+    const int32_t id = choir_sampler_pick(scheduler->sampler, &sequence->sampling, &lists,
+                                          row->logits, sequence->n_tokens);
+    *logit = id >= 0 ? row->logits[id] : 0;
+    return id;
+}
+
+/*
+ * The candidates did not show what the filters keep: the last position is computed once more, for
+ * its whole row. The next tokens get more candidates, or, where they had as many as there can be,
+ * the row at once.
+ */
+static void look_again(choir_sequence *sequence)
+{
+    sequence->needs_row = true;
+    sequence->n_candidates =
+        sequence->n_candidates < CHOIR_STEP_MAX_CANDIDATES ? CHOIR_STEP_MAX_CANDIDATES : 0;
+    if (!sequence->is_running)
+        return; /* put back: all of it comes again */
+    sequence->n_scheduled = sequence->n_tokens - 1;
+    sequence->n_refill = sequence->n_scheduled;
 }
 
 /* The next token of a sequence, from the row of its last one. */
@@ -277,12 +298,17 @@ static void take_token(choir_scheduler *scheduler, choir_sequence *sequence,
         choir_scheduler_end(scheduler, sequence, 0, CHOIR_FINISH_ERROR, CHOIR_EENGINE, now_us);
         return;
     }
-    const int32_t id = pick(scheduler, sequence, row);
+    float logit;
+    const int32_t id = pick(scheduler, sequence, row, &logit);
+    if (id == CHOIR_PICK_UNPROVED) {
+        look_again(sequence);
+        return;
+    }
+    sequence->needs_row = false;
     if (id < 0) {
         choir_scheduler_end(scheduler, sequence, 0, CHOIR_FINISH_ERROR, CHOIR_EINVALID, now_us);
         return;
     }
-    const float logit = row->logits ? row->logits[id] : row->top_logits[0];
     if (sequence->n_tokens == sequence->n_prompt)
         sequence->first_token_us = now_us;
     sequence->tokens[sequence->n_tokens++] = id;

@@ -168,6 +168,7 @@ typedef struct choir_scheduler_load {
     uint64_t n_preemptions;
     uint64_t n_cache_queries, n_cache_hits; /* tokens that were looked for and found */
     uint64_t n_shared_waits;                /* turns spent waiting for another one's page */
+    uint64_t n_rows_gathered;               /* whole rows of logits that the sampler needed */
 } choir_scheduler_load;
 
 void choir_scheduler_get_load(const choir_scheduler *scheduler, choir_scheduler_load *load);

@@ -42,10 +42,61 @@ static void set_wanted(const choir_sequence *sequence, choir_step_sequence *part
         return;
     }
     part->first_wanted = (int32_t)(n - (first + n == sequence->n_tokens));
-    if (!choir_sequence_is_plain(sequence))
-        part->flags = CHOIR_SEQUENCE_FULL_ROW;
-    else if (part->n_top == 0)
+    if (choir_sequence_is_plain(sequence) && part->n_top == 0)
         part->n_top = 1; /* the argmax */
+}
+
+/* How many candidates the shards are to give for a token; -1: the whole row is needed. */
+static int32_t candidates_for(const draft *d, const choir_sequence *sequence)
+{
+    const choir_sampling *sampling = &sequence->sampling;
+    const bool has_k =
+        sampling->top_k > 0 && sampling->top_k < d->scheduler->options.limits.vocab_size;
+    if (sequence->needs_row || (sampling->typical_p > 0 && sampling->typical_p < 1))
+        return -1;
+    if (sampling->temperature == 0)
+        return 1;
+    if (has_k)
+        return sampling->top_k <= CHOIR_STEP_MAX_CANDIDATES ? sampling->top_k : -1;
+    if (sampling->top_p >= 1 && sampling->min_p <= 0)
+        return 0;
+    return sequence->n_candidates > 0 ? sequence->n_candidates : -1;
+}
+
+/* Lets the shards begin to choose the token behind the part, as far as they can. */
+static void add_settings(draft *d, choir_sequence *sequence, choir_step_sequence *part)
+{
+    const choir_sampling *sampling = &sequence->sampling;
+    const int32_t n_candidates = candidates_for(d, sequence);
+    choir_sampling_lists lists;
+    choir_token_rules_lists(sequence->rules, sequence->tokens, sequence->n_tokens,
+                            sequence->n_prompt, sequence->stop_ids, &lists);
+    if (!choir_sampling_needs_history(sampling))
+        lists.n_history = lists.n_prompt = 0;
+    const choir_step_settings settings = {
+        .temperature = sampling->temperature,
+        .repetition_penalty = sampling->repetition_penalty,
+        .frequency_penalty = sampling->frequency_penalty,
+        .presence_penalty = sampling->presence_penalty,
+        .seed_low = (uint32_t)sampling->seed,
+        .seed_high = (uint32_t)(sampling->seed >> 32),
+        .choice = sampling->choice,
+        .position = (int32_t)sequence->n_tokens,
+        .n_candidates = n_candidates,
+        .wants_total =
+            n_candidates > 1 && sampling->top_p < 1 && sampling->min_p <= 0 && sampling->top_k <= 0,
+        .n_bias = lists.n_bias,
+        .n_allowed = lists.n_allowed,
+        .n_banned = lists.n_banned,
+        .n_history = lists.n_history,
+        .n_prompt = lists.n_prompt,
+    };
+    part->flags = CHOIR_SEQUENCE_FULL_ROW;
+    if (n_candidates >= 0 &&
+        choir_step_settings_words(&settings) <= choir_step_builder_word_room(d->builder) &&
+        choir_step_builder_add_settings(d->builder, &settings, &lists) == CHOIR_OK)
+        part->flags = CHOIR_SEQUENCE_SAMPLED;
+    d->scheduler->count.n_rows_gathered += part->flags == CHOIR_SEQUENCE_FULL_ROW;
 }
 
 /* Puts the next n ready tokens of a sequence, whose pages it holds, into the step. */
@@ -63,6 +114,8 @@ static void add_part(draft *d, choir_sequence *sequence, int64_t n)
     set_wanted(sequence, &part);
     if (flight->n_parts == 0)
         choir_step_builder_begin(d->builder, flight->step_id);
+    if (!sequence->is_score && !choir_sequence_is_plain(sequence) && part.first_wanted < n)
+        add_settings(d, sequence, &part);
     const choir_status status = choir_step_builder_add(
         d->builder, &part, sequence->tokens + first, sequence->pages + sequence->n_told,
         sequence->tokens + first + part.first_wanted + 1);

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As many candidates as top_p and min_p seldom need more of. */
+enum { FIRST_CANDIDATES = 64 };
+
 void choir_sequence_insert(choir_sequence_list *list, choir_sequence *before,
                            choir_sequence *sequence)
 {
@@ -143,6 +146,7 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     made->n_top = request->n_top;
     made->wants_logprobs = request->wants_logprobs;
     made->is_score = request->is_score;
+    made->n_candidates = FIRST_CANDIDATES;
     made->arrival_us = now_us;
     made->deadline_us = request->timeout_us ? now_us + request->timeout_us : INT64_MAX;
     *sequence = made;

@@ -43,8 +43,10 @@ typedef struct choir_sequence {
     uint64_t step_id; /* the last step that it is part of */
     int32_t priority;
     int n_stop_ids, n_top, slot;
-    int n_in_flight; /* steps that it is part of */
+    int n_in_flight;  /* steps that it is part of */
+    int n_candidates; /* that its filters want of the shards; 0: they get the whole row */
     bool wants_logprobs, is_score;
+    bool needs_row;  /* the candidates proved nothing: the last position comes once more */
     bool is_sharing; /* its pages have names */
     bool is_waiting, is_running, was_admitted;
     bool is_ended; /* its end was told */

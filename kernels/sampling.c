@@ -105,3 +105,57 @@ float choir_sampling_gumbel(uint32_t word)
     const float u = ((float)(word >> 9) + 0.5f) * 0x1p-23f; /* exact, in (0, 1) */
     return -choir_logf(-choir_logf(u));
 }
+
+/*
+ * Whether z + noise is surely below best_sum, without a logarithm. With u = 1 - v the noise is
+ * -log(-log(1 - v)) < -log(v), so it stays below t where v > exp(-t); a power of two above
+ * exp(-t + 0.5) stands for that, and the 0.5 covers the roundings of noise and sum while the sums
+ * are below 2^15.
+ */
+static bool cannot_win(float z, float best_sum, uint32_t word)
+{
+    const float v = ((float)(0x7fffff - (word >> 9)) + 0.5f) * 0x1p-23f; /* exact, as u is */
+    const float x = (z - best_sum + 0.5f) * 1.4426951f;
+    if (!(fabsf(best_sum) < 0x1p15f && x > -60 && x < 0))
+        return false;
+    const uint32_t bits = (uint32_t)(127 + (int)x) << 23; /* (int)x = ceil(x), as x < 0 */
+    float bound;
+    memcpy(&bound, &bits, sizeof bound);
+    return v > bound;
+}
+
+/*
+ * Two bounds leave out what cannot win, so that hardly any noise is computed and the result is the
+ * same to the last bit: no noise exceeds 16.636; and cannot_win(). Whoever has the greatest z goes
+ * first, so that both take hold at once.
+ */
+int64_t choir_sampling_draw(const choir_sampling *sampling, int64_t position, const float *z,
+                            const int32_t *ids, int64_t first_id, int64_t n, float *best_sum)
+{
+    uint32_t words[4];
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (z[i] > z[best])
+            best = i;
+    int64_t best_id = ids ? ids[best] : first_id + best, block = best_id / 4;
+    choir_sampling_noise(sampling, position, block, words);
+    *best_sum = z[best] + choir_sampling_gumbel(words[best_id % 4]);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t id = ids ? ids[i] : first_id + i;
+        if (z[i] + 16.64f < *best_sum)
+            continue;
+        if (id / 4 != block) {
+            block = id / 4;
+            choir_sampling_noise(sampling, position, block, words);
+        }
+        if (cannot_win(z[i], *best_sum, words[id % 4]))
+            continue;
+        const float sum = z[i] + choir_sampling_gumbel(words[id % 4]);
+        if (sum > *best_sum || (sum == *best_sum && id < best_id)) {
+            best = i;
+            best_id = id;
+            *best_sum = sum;
+        }
+    }
+    return best;
+}

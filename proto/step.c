@@ -19,10 +19,12 @@ typedef struct step_header {
     uint64_t id;
     uint32_t flags;
     int32_t n_seqs, n_rows, n_new_pages, n_targets;
-    uint32_t reserved; /* 0 */
+    int32_t n_words; /* of settings */
 } step_header;
 
 _Static_assert(sizeof(step_header) == 40, "all fields of the header are on the wire");
+_Static_assert(sizeof(choir_step_settings) == 60, "all fields of settings are on the wire");
+_Static_assert(sizeof(choir_logit_bias) == 8, "a pair of words");
 _Static_assert(sizeof(choir_step_sequence) == 32, "all fields of a sequence are on the wire");
 
 struct choir_step_builder {
@@ -32,6 +34,7 @@ struct choir_step_builder {
     int32_t *token_ids;        /* [max_num_batched_tokens] */
     int32_t *new_pages;        /* [choir_step_new_pages_max()] */
     int32_t *targets;          /* [max_num_batched_tokens] */
+    int32_t *words;            /* [CHOIR_STEP_MAX_WORDS] */
     unsigned char *buffer;     /* [choir_step_bytes_max()] */
 };
 
@@ -39,6 +42,45 @@ struct choir_step_builder {
 static int32_t pages_of(const choir_step_limits *limits, int64_t positions)
 {
     return (int32_t)choir_ceil_div(positions, limits->page_positions);
+}
+
+int64_t choir_step_settings_words(const choir_step_settings *settings)
+{
+    return (int64_t)(sizeof *settings / sizeof(int32_t)) + 2 * (int64_t)settings->n_bias +
+           settings->n_allowed + settings->n_banned + settings->n_history;
+}
+
+const choir_step_settings *choir_step_settings_next(const choir_step_settings *settings)
+{
+    return (const choir_step_settings *)((const int32_t *)settings +
+                                         choir_step_settings_words(settings));
+}
+
+void choir_step_settings_read(const choir_step_settings *settings, choir_sampling *sampling,
+                              choir_sampling_lists *lists)
+{
+    const choir_logit_bias *bias = (const choir_logit_bias *)(settings + 1);
+    const int32_t *ids = (const int32_t *)(bias + settings->n_bias);
+    *sampling = (choir_sampling){
+        .temperature = settings->temperature,
+        .top_p = 1,
+        .repetition_penalty = settings->repetition_penalty,
+        .frequency_penalty = settings->frequency_penalty,
+        .presence_penalty = settings->presence_penalty,
+        .seed = (uint64_t)settings->seed_high << 32 | settings->seed_low,
+        .choice = settings->choice,
+    };
+    *lists = (choir_sampling_lists){
+        .bias = bias,
+        .n_bias = settings->n_bias,
+        .allowed = ids,
+        .n_allowed = settings->n_allowed,
+        .banned = ids + settings->n_allowed,
+        .n_banned = settings->n_banned,
+        .history = ids + settings->n_allowed + settings->n_banned,
+        .n_history = settings->n_history,
+        .n_prompt = settings->n_prompt,
+    };
 }
 
 choir_status choir_step_limits_check(const choir_step_limits *limits)
@@ -62,10 +104,11 @@ choir_status choir_step_limits_check(const choir_step_limits *limits)
 }
 
 /* Bytes of a message; counts within checked limits cannot wrap. */
-static size_t bytes_of(size_t n_seqs, size_t n_rows, size_t n_new_pages, size_t n_targets)
+static size_t bytes_of(size_t n_seqs, size_t n_rows, size_t n_new_pages, size_t n_targets,
+                       size_t n_words)
 {
     return sizeof(step_header) + n_seqs * sizeof(choir_step_sequence) +
-           (n_rows + n_new_pages + n_targets) * sizeof(int32_t);
+           (n_rows + n_new_pages + n_targets + n_words) * sizeof(int32_t);
 }
 
 int64_t choir_step_new_pages_max(const choir_step_limits *limits)
@@ -77,7 +120,7 @@ size_t choir_step_bytes_max(const choir_step_limits *limits)
 {
     const size_t rows = (size_t)limits->max_num_batched_tokens;
     return bytes_of((size_t)limits->max_num_seqs, rows, (size_t)choir_step_new_pages_max(limits),
-                    rows);
+                    rows, CHOIR_STEP_MAX_WORDS);
 }
 
 static int32_t n_targets_of(const choir_step_sequence *sequence)
@@ -90,7 +133,9 @@ static int32_t n_targets_of(const choir_step_sequence *sequence)
 static choir_status check_sequence(const choir_step_limits *limits,
                                    const choir_step_sequence *sequence)
 {
-    const uint32_t flags = CHOIR_SEQUENCE_FULL_ROW | CHOIR_SEQUENCE_HAS_TARGETS;
+    const uint32_t flags =
+        CHOIR_SEQUENCE_FULL_ROW | CHOIR_SEQUENCE_HAS_TARGETS | CHOIR_SEQUENCE_SAMPLED;
+    const bool is_sampled = sequence->flags & CHOIR_SEQUENCE_SAMPLED;
     const int32_t first = sequence->first_position, n = sequence->n_tokens;
     if (sequence->slot < 0 || sequence->slot >= limits->max_num_seqs)
         return choir_fail(CHOIR_EINTERNAL, "step: slot %d of %d", sequence->slot,
@@ -98,13 +143,16 @@ static choir_status check_sequence(const choir_step_limits *limits,
     if (first < 0 || n < 1 || (int64_t)first + n > limits->max_model_len)
         return choir_fail(CHOIR_EINTERNAL, "step: slot %d: %d tokens at position %d of %d",
                           sequence->slot, n, first, limits->max_model_len);
-    if (sequence->n_pages_before < 0 || sequence->n_pages_before > pages_of(limits, first) ||
+    if (sequence->n_pages_before < 0 ||
+        sequence->n_pages_before > pages_of(limits, (int64_t)first + 1) ||
         sequence->n_new_pages != pages_of(limits, (int64_t)first + n) - sequence->n_pages_before)
         return choir_fail(
             CHOIR_EINTERNAL, "step: slot %d: %d pages and %d new for %d tokens at position %d",
             sequence->slot, sequence->n_pages_before, sequence->n_new_pages, n, first);
     if (sequence->first_wanted < 0 || sequence->first_wanted > n || sequence->n_top < 0 ||
-        sequence->n_top > CHOIR_STEP_MAX_TOP || sequence->flags & ~flags)
+        sequence->n_top > CHOIR_STEP_MAX_TOP || sequence->flags & ~flags ||
+        (is_sampled &&
+         (sequence->flags != CHOIR_SEQUENCE_SAMPLED || sequence->first_wanted != n - 1)))
         return choir_fail(
             CHOIR_EINTERNAL, "step: slot %d: logits wanted from row %d of %d, top %d, flags %x",
             sequence->slot, sequence->first_wanted, n, sequence->n_top, sequence->flags);
@@ -127,18 +175,20 @@ static choir_status check_header(const step_header *header, size_t bytes,
     if (header->magic != step_magic || header->version != CHOIR_STEP_VERSION)
         return choir_fail(CHOIR_EINTERNAL, "step: magic %08x, version %u", header->magic,
                           header->version);
-    if (header->flags & ~(uint32_t)CHOIR_STEP_STOP || header->reserved)
-        return choir_fail(CHOIR_EINTERNAL, "step: flags %x, reserved %x", header->flags,
-                          header->reserved);
+    if (header->flags & ~(uint32_t)CHOIR_STEP_STOP)
+        return choir_fail(CHOIR_EINTERNAL, "step: flags %x", header->flags);
     const int32_t rows = limits->max_num_batched_tokens;
     if (header->n_seqs < 0 || header->n_seqs > limits->max_num_seqs || header->n_rows < 0 ||
         header->n_rows > rows || header->n_new_pages < 0 ||
         header->n_new_pages > choir_step_new_pages_max(limits) || header->n_targets < 0 ||
-        header->n_targets > rows)
-        return choir_fail(CHOIR_EINTERNAL, "step: %d sequences, %d rows, %d pages, %d targets",
-                          header->n_seqs, header->n_rows, header->n_new_pages, header->n_targets);
-    const size_t expected = bytes_of((size_t)header->n_seqs, (size_t)header->n_rows,
-                                     (size_t)header->n_new_pages, (size_t)header->n_targets);
+        header->n_targets > rows || header->n_words < 0 || header->n_words > CHOIR_STEP_MAX_WORDS)
+        return choir_fail(CHOIR_EINTERNAL,
+                          "step: %d sequences, %d rows, %d pages, %d targets, %d words",
+                          header->n_seqs, header->n_rows, header->n_new_pages, header->n_targets,
+                          header->n_words);
+    const size_t expected =
+        bytes_of((size_t)header->n_seqs, (size_t)header->n_rows, (size_t)header->n_new_pages,
+                 (size_t)header->n_targets, (size_t)header->n_words);
     if (bytes != expected)
         return choir_fail(CHOIR_EINTERNAL, "step: %zu bytes, its header tells of %zu", bytes,
                           expected);
@@ -174,6 +224,61 @@ static choir_status check_sequences(const choir_step_limits *limits, choir_step 
     return CHOIR_OK;
 }
 
+/* One block of settings, of which `n_left` words are there. */
+static choir_status check_settings(const choir_step_limits *limits,
+                                   const choir_step_settings *settings, int64_t n_left)
+{
+    const int64_t n_fixed = (int64_t)(sizeof *settings / sizeof(int32_t));
+    const int32_t counts[] = {settings->n_bias, settings->n_allowed, settings->n_banned,
+                              settings->n_history, settings->n_prompt};
+    choir_sampling sampling;
+    choir_sampling_lists lists;
+    if (n_left < n_fixed)
+        return choir_fail(CHOIR_EINTERNAL, "step: %lld words of settings are left",
+                          (long long)n_left);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        if (counts[i] < 0 || counts[i] > CHOIR_STEP_MAX_WORDS)
+            return choir_fail(CHOIR_EINTERNAL, "step: settings with a list of %d", counts[i]);
+    if (choir_step_settings_words(settings) > n_left || settings->n_prompt > settings->n_history ||
+        settings->n_candidates < 0 || settings->n_candidates > CHOIR_STEP_MAX_CANDIDATES ||
+        settings->wants_total < 0 || settings->wants_total > 1 || settings->position < 0 ||
+        settings->choice < 0)
+        return choir_fail(CHOIR_EINTERNAL, "step: settings of %lld words, %lld are left",
+                          (long long)choir_step_settings_words(settings), (long long)n_left);
+    choir_step_settings_read(settings, &sampling, &lists);
+    for (int32_t i = 0; i < lists.n_bias; i++)
+        if (lists.bias[i].token_id < 0 || lists.bias[i].token_id >= limits->vocab_size)
+            return choir_fail(CHOIR_EINTERNAL, "step: bias %d for token %d", i,
+                              lists.bias[i].token_id);
+    choir_status status = check_ids("allowed", lists.allowed, lists.n_allowed, limits->vocab_size);
+    if (!status)
+        status = check_ids("banned", lists.banned, lists.n_banned, limits->vocab_size);
+    if (!status)
+        status = check_ids("history", lists.history, lists.n_history, limits->vocab_size);
+    return status;
+}
+
+/* A block for each sampled sequence, and no words beyond. */
+static choir_status check_all_settings(const choir_step_limits *limits, const choir_step *step,
+                                       int32_t n_words)
+{
+    const choir_step_settings *at = step->settings;
+    int64_t n_left = n_words;
+    for (int32_t i = 0; i < step->n_seqs; i++) {
+        if (!(step->seqs[i].flags & CHOIR_SEQUENCE_SAMPLED))
+            continue;
+        const choir_status status = check_settings(limits, at, n_left);
+        if (status)
+            return status;
+        n_left -= choir_step_settings_words(at);
+        at = choir_step_settings_next(at);
+    }
+    if (n_left)
+        return choir_fail(CHOIR_EINTERNAL, "step: %lld words of settings too many",
+                          (long long)n_left);
+    return CHOIR_OK;
+}
+
 choir_status choir_step_view(const void *buffer, size_t bytes, const choir_step_limits *limits,
                              choir_step *step)
 {
@@ -195,6 +300,7 @@ choir_status choir_step_view(const void *buffer, size_t bytes, const choir_step_
     view.token_ids = (const int32_t *)(view.seqs + view.n_seqs);
     view.new_pages = view.token_ids + view.n_rows;
     view.targets = view.new_pages + view.n_new_pages;
+    view.settings = (const choir_step_settings *)(view.targets + view.n_targets);
     if (view.is_stop && view.n_seqs)
         return choir_fail(CHOIR_EINTERNAL, "step: %d sequences in a stop", view.n_seqs);
     status = check_sequences(limits, &view);
@@ -204,6 +310,8 @@ choir_status choir_step_view(const void *buffer, size_t bytes, const choir_step_
         status = check_ids("page", view.new_pages, view.n_new_pages, limits->n_pages);
     if (!status)
         status = check_ids("target", view.targets, view.n_targets, limits->vocab_size);
+    if (!status)
+        status = check_all_settings(limits, &view, header->n_words);
     if (!status)
         *step = view;
     return status;
@@ -231,6 +339,8 @@ choir_status choir_step_builder_create(const choir_step_limits *limits,
     if (!status)
         status = choir_alloc(rows, sizeof *made->targets, (void **)&made->targets);
     if (!status)
+        status = choir_alloc(CHOIR_STEP_MAX_WORDS, sizeof *made->words, (void **)&made->words);
+    if (!status)
         status = choir_alloc_aligned(choir_step_bytes_max(limits), 1, (void **)&made->buffer);
     if (status) {
         choir_step_builder_destroy(&made);
@@ -250,6 +360,7 @@ void choir_step_builder_destroy(choir_step_builder **builder)
     free(old->token_ids);
     free(old->new_pages);
     free(old->targets);
+    free(old->words);
     free(old->buffer);
     free(old);
     *builder = NULL;
@@ -294,6 +405,28 @@ choir_status choir_step_builder_add(choir_step_builder *builder,
     return CHOIR_OK;
 }
 
+int64_t choir_step_builder_word_room(const choir_step_builder *builder)
+{
+    return CHOIR_STEP_MAX_WORDS - builder->header.n_words;
+}
+
+choir_status choir_step_builder_add_settings(choir_step_builder *builder,
+                                             const choir_step_settings *settings,
+                                             const choir_sampling_lists *lists)
+{
+    step_header *header = &builder->header;
+    if (choir_step_settings_words(settings) > choir_step_builder_word_room(builder))
+        return choir_fail(CHOIR_EINTERNAL, "step: no room for %lld words of settings",
+                          (long long)choir_step_settings_words(settings));
+    append(builder->words, &header->n_words, (const int32_t *)settings,
+           (int32_t)(sizeof *settings / sizeof(int32_t)));
+    append(builder->words, &header->n_words, (const int32_t *)lists->bias, 2 * settings->n_bias);
+    append(builder->words, &header->n_words, lists->allowed, settings->n_allowed);
+    append(builder->words, &header->n_words, lists->banned, settings->n_banned);
+    append(builder->words, &header->n_words, lists->history, settings->n_history);
+    return CHOIR_OK;
+}
+
 static unsigned char *put(unsigned char *at, const void *from, size_t bytes)
 {
     memcpy(at, from, bytes);
@@ -310,6 +443,7 @@ void choir_step_builder_finish(choir_step_builder *builder, uint32_t flags, cons
     at = put(at, builder->token_ids, (size_t)header->n_rows * sizeof(int32_t));
     at = put(at, builder->new_pages, (size_t)header->n_new_pages * sizeof(int32_t));
     at = put(at, builder->targets, (size_t)header->n_targets * sizeof(int32_t));
+    at = put(at, builder->words, (size_t)header->n_words * sizeof(int32_t));
     *buffer = builder->buffer;
     *bytes = (size_t)(at - builder->buffer);
 }

@@ -4,7 +4,7 @@
  * pass. Flat and versioned, one contiguous buffer in the machine's byte order (all ranks are one
  * build):
  *
- *     | header | sequences [n_seqs] | token ids [n_rows] | new pages | targets |
+ *     | header | sequences [n_seqs] | token ids [n_rows] | new pages | targets | settings |
  *
  * Rows stand in the order of the sequences, a sequence's rows in ascending position. A slot is the
  * place of a running sequence on every rank; its page table maps position / page_positions to a
@@ -15,6 +15,7 @@
 #ifndef CHOIR_PROTO_STEP_H
 #define CHOIR_PROTO_STEP_H
 
+#include "common/sampling.h"
 #include "common/status.h"
 
 #include <stdbool.h>
@@ -22,9 +23,11 @@
 #include <stdint.h>
 
 enum {
-    CHOIR_STEP_VERSION = 2,
+    CHOIR_STEP_VERSION = 3,
     CHOIR_STEP_MAX_SEQS = 4096, /* the largest max_num_seqs */
     CHOIR_STEP_MAX_TOP = 64,    /* the largest n_top */
+    CHOIR_STEP_MAX_CANDIDATES = 256,
+    CHOIR_STEP_MAX_WORDS = 1 << 16, /* of all settings of a step */
 };
 
 /* What both sides know from the start; every field > 0. */
@@ -54,7 +57,29 @@ enum choir_step_flags {
 enum choir_sequence_flags {
     CHOIR_SEQUENCE_FULL_ROW = 1,    /* the whole row of logits is wanted on the lead */
     CHOIR_SEQUENCE_HAS_TARGETS = 2, /* one target id for each wanted row */
+    CHOIR_SEQUENCE_SAMPLED = 4,     /* shards begin to choose the token of the one wanted row */
 };
+
+/*
+ * How a sampled row becomes a token (common/sampling.h), as far as a shard can do it: it gives the
+ * best candidates of what the settings make of its logits, or, where nothing is filtered, the one
+ * that its part of the vocabulary would draw. Words of 4 bytes; behind them stand, in this order,
+ * n_bias pairs of id and float, n_allowed, n_banned and n_history ids.
+ */
+typedef struct choir_step_settings {
+    float temperature, repetition_penalty, frequency_penalty, presence_penalty;
+    uint32_t seed_low, seed_high;
+    int32_t choice, position; /* of the token to be chosen */
+    int32_t n_candidates;     /* 1..CHOIR_STEP_MAX_CANDIDATES; 0: the drawn one */
+    int32_t wants_total;      /* 1: also the sum of exp(z - z_max) of all, for top_p */
+    int32_t n_bias, n_allowed, n_banned, n_history, n_prompt;
+} choir_step_settings;
+
+/* Words of a block with all that stands behind it. */
+int64_t choir_step_settings_words(const choir_step_settings *settings);
+/* Its fields and lists; these point into the message. */
+void choir_step_settings_read(const choir_step_settings *settings, choir_sampling *sampling,
+                              choir_sampling_lists *lists);
 
 typedef struct choir_step_sequence {
     int32_t slot;
@@ -77,7 +102,11 @@ typedef struct choir_step {
     const int32_t *token_ids;        /* [n_rows] */
     const int32_t *new_pages;        /* [n_new_pages], sequence by sequence */
     const int32_t *targets; /* [n_targets], by wanted row of the sequences that have them */
+    const choir_step_settings *settings; /* of the first sampled sequence, the next one's behind */
 } choir_step;
+
+/* The block behind this one. */
+const choir_step_settings *choir_step_settings_next(const choir_step_settings *settings);
 
 /*
  * Checks all of a message of exactly `bytes` bytes, 8-byte aligned, against the limits. EINTERNAL
@@ -96,6 +125,15 @@ void choir_step_builder_destroy(choir_step_builder **builder);
 void choir_step_builder_begin(choir_step_builder *builder, uint64_t step_id);
 /* How many more new pages there is room for. */
 int64_t choir_step_builder_page_room(const choir_step_builder *builder);
+/* How many more words of settings there is room for. */
+int64_t choir_step_builder_word_room(const choir_step_builder *builder);
+/*
+ * Adds the settings of the next sequence to be added, which is sampled; their counts are those of
+ * the lists, which are copied. EINTERNAL where there is no room.
+ */
+choir_status choir_step_builder_add_settings(choir_step_builder *builder,
+                                             const choir_step_settings *settings,
+                                             const choir_sampling_lists *lists) CHOIR_MUST_CHECK;
 /*
  * Adds a sequence: token_ids [n_tokens], new_pages [n_new_pages], targets [n_tokens - first_wanted]
  * where flags say so, all copied. EINTERNAL where the limits leave no room.
@@ -120,6 +158,16 @@ typedef struct choir_row_result {
     const int32_t *top_ids;  /* descending logits, ties to the lower id, -0 ties with +0 */
     const float *top_logits; /* [n_top] */
     const float *logits;     /* [V] where FULL_ROW, else NULL */
+    /* Of a SAMPLED row: candidates descend as in numerics.md, and nothing that is not listed stands
+     * between them. */
+    int n_candidates;
+    const int32_t *candidate_ids;
+    const float *candidate_z;      /* what the settings made of the logits */
+    const float *candidate_logits; /* before them */
+    bool has_all;                  /* the whole vocabulary is listed */
+    float total;                   /* sum of exp(z - z_max) over the vocabulary, if wanted */
+    int32_t drawn_id;              /* without candidates: the token; -1: all z are -inf */
+    float drawn_logit;
 } choir_row_result;
 
 #endif

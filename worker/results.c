@@ -2,6 +2,7 @@
 #include "worker/results.h"
 
 #include "common/mem.h"
+#include "worker/forward.h"
 #include "worker/team.h"
 
 #include <assert.h>
@@ -23,13 +24,18 @@ static float get_float(uint32_t word)
 
 void choir_wanted_list(const choir_step *step, choir_wanted *wanted)
 {
+    const choir_step_settings *settings = step->settings;
     int32_t row = 0, next = 0, target = 0;
     for (int32_t s = 0; s < step->n_seqs; s++) {
         const choir_step_sequence *seq = &step->seqs[s];
         const bool has_targets = seq->flags & CHOIR_SEQUENCE_HAS_TARGETS;
         for (int32_t i = seq->first_wanted; i < seq->n_tokens; i++)
             wanted[next++] = (choir_wanted){row + i, has_targets ? step->targets[target++] : -1,
-                                            seq->n_top, seq->flags & CHOIR_SEQUENCE_FULL_ROW};
+                                            seq->n_top, seq->flags & CHOIR_SEQUENCE_FULL_ROW, NULL};
+        if (seq->flags & CHOIR_SEQUENCE_SAMPLED) {
+            wanted[next - 1].settings = settings;
+            settings = choir_step_settings_next(settings);
+        }
         row += seq->n_tokens;
     }
 }
@@ -45,7 +51,13 @@ static size_t row_words(const choir_slice *slice, const choir_wanted *wanted)
     const int64_t words = 2 + 2 * choir_range_size(slice->vocab_chunks) +
                           2 * shard_top(slice, wanted) +
                           (wanted->is_full ? choir_range_size(slice->vocab_rows) : 0);
-    return (size_t)words;
+    return (size_t)words + (wanted->settings ? choir_candidates_words(slice, wanted->settings) : 0);
+}
+
+/* Where a row's candidates begin in its record. */
+static size_t candidates_at(const choir_slice *slice, const choir_wanted *wanted)
+{
+    return (size_t)(2 + 2 * choir_range_size(slice->vocab_chunks) + 2 * shard_top(slice, wanted));
 }
 
 size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, int n)
@@ -54,6 +66,14 @@ size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, 
     for (int i = 0; i < n; i++)
         words += row_words(slice, &wanted[i]);
     return words;
+}
+
+size_t choir_record_words_max(const choir_slice *slice)
+{
+    static const choir_step_settings most = {.n_candidates = CHOIR_STEP_MAX_CANDIDATES,
+                                             .wants_total = 1};
+    const choir_wanted wanted = {.n_top = CHOIR_STEP_MAX_TOP, .is_full = true, .settings = &most};
+    return CHOIR_LOGITS_ROWS * row_words(slice, &wanted);
 }
 
 /*
@@ -150,7 +170,8 @@ static void write_summary(const row_record *r, int64_t chunk_size, const choir_w
 
 void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
                         const choir_slice *slice, const choir_wanted *wanted, int n,
-                        const float *logits, const choir_team *team)
+                        const float *logits, const choir_candidates_scratch *scratch,
+                        const choir_team *team)
 {
     const int64_t chunk_size = layout->vocab_chunk;
     const int64_t n_chunks = choir_ceil_div(choir_range_size(slice->vocab_rows), chunk_size);
@@ -164,18 +185,29 @@ void choir_record_write(uint32_t *record, const choir_kernels *kernels, const ch
     for (int64_t i = rows.begin; i < rows.end; i++) {
         const row_record r = record_at(record, layout, slice, wanted, i, logits);
         write_summary(&r, chunk_size, &wanted[i], slice);
+        if (wanted[i].settings)
+            choir_candidates_write(r.words + candidates_at(slice, &wanted[i]), kernels, layout,
+                                   slice, wanted[i].settings, r.z, &scratch[team->thread]);
     }
     choir_phase_end(team->clock, CHOIR_PHASE_RECORD);
 }
 
-choir_status choir_results_prepare(choir_results *results, const choir_wanted *wanted, int n,
-                                   int64_t vocab_size)
+/* As many as all shards together may list for a row. */
+static size_t candidates_most(const choir_layout *layout, const choir_wanted *wanted)
+{
+    return wanted->settings ? (size_t)wanted->settings->n_candidates * (size_t)layout->n_shards : 0;
+}
+
+choir_status choir_results_prepare(choir_results *results, const choir_layout *layout,
+                                   const choir_wanted *wanted, int n)
 {
     choir_results *r = results;
-    size_t n_top = 0, n_full = 0;
+    const int64_t vocab_size = layout->vocab_size;
+    size_t n_top = 0, n_full = 0, n_candidates = 0;
     for (int i = 0; i < n; i++) {
         n_top += (size_t)wanted[i].n_top;
         n_full += wanted[i].is_full;
+        n_candidates += candidates_most(layout, &wanted[i]);
     }
     choir_status status =
         choir_grow((void **)&r->rows, &r->rows_capacity, (size_t)n, sizeof *r->rows);
@@ -187,14 +219,25 @@ choir_status choir_results_prepare(choir_results *results, const choir_wanted *w
     if (status == CHOIR_OK)
         status = choir_grow((void **)&r->logits, &r->logits_capacity, n_full * (size_t)vocab_size,
                             sizeof *r->logits);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->candidate_ids, &r->candidate_ids_capacity, n_candidates,
+                            sizeof *r->candidate_ids);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->candidate_z, &r->candidate_z_capacity, n_candidates,
+                            sizeof *r->candidate_z);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->candidate_logits, &r->candidate_logits_capacity,
+                            n_candidates, sizeof *r->candidate_logits);
     if (status != CHOIR_OK)
         return status;
-    n_top = n_full = 0;
+    n_top = n_full = n_candidates = 0;
     for (int i = 0; i < n; i++) {
         r->rows[i] = (choir_row_result){
             .top_ids = r->top_ids + n_top,
             .top_logits = r->top_logits + n_top,
-            .logits = wanted[i].is_full ? r->logits + n_full * (size_t)vocab_size : NULL};
+            .logits = wanted[i].is_full ? r->logits + n_full * (size_t)vocab_size : NULL,
+            .candidate_ids = r->candidate_ids + n_candidates};
+        n_candidates += candidates_most(layout, &wanted[i]);
         n_top += (size_t)wanted[i].n_top;
         n_full += wanted[i].is_full;
     }
@@ -210,6 +253,7 @@ static void merge_row(choir_results *results, int index, const choir_layout *lay
     best b = {results->top_ids + (row->top_ids - results->top_ids),
               results->top_logits + (row->top_logits - results->top_logits), 0, wanted->n_top};
     float *logits = row->logits ? results->logits + (row->logits - results->logits) : NULL;
+    const uint32_t *candidates[CHOIR_MAX_RANKS];
     float m = -INFINITY, l = 0.0f;
     row->is_finite = true;
     for (int s = 0; s < layout->n_shards; s++) {
@@ -226,6 +270,9 @@ static void merge_row(choir_results *results, int index, const choir_layout *lay
         const int64_t n_top = shard_top(slice, wanted);
         for (int64_t i = 0; i < n_top; i++, word += 2)
             best_add(&b, (int32_t)word[0], get_float(word[1]));
+        candidates[s] = word;
+        if (wanted->settings)
+            word += choir_candidates_words(slice, wanted->settings);
         if (logits)
             memcpy(logits + slice->vocab_rows.begin, word,
                    (size_t)choir_range_size(slice->vocab_rows) * sizeof *logits);
@@ -233,6 +280,13 @@ static void merge_row(choir_results *results, int index, const choir_layout *lay
     }
     row->lse = m + choir_logf(l);
     row->n_top = (int)b.n;
+    if (wanted->settings) {
+        const size_t first = (size_t)(row->candidate_ids - results->candidate_ids);
+        const choir_candidates_room room = {results->candidate_ids + first,
+                                            results->candidate_z + first,
+                                            results->candidate_logits + first};
+        choir_candidates_merge(row, &room, layout, wanted->settings, candidates);
+    }
 }
 
 void choir_results_merge(choir_results *results, const choir_layout *layout,
@@ -252,5 +306,8 @@ void choir_results_release(choir_results *results)
     free(results->top_ids);
     free(results->top_logits);
     free(results->logits);
+    free(results->candidate_ids);
+    free(results->candidate_z);
+    free(results->candidate_logits);
     memset(results, 0, sizeof *results);
 }

@@ -5,10 +5,11 @@
  *
  * A record, in words of 4 bytes:
  *
- *     | finite | target logit | (m, l) of each chunk of the shard | (id, logit) best | whole row |
+ *     | finite | target logit | (m, l) of each chunk | (id, logit) best | candidates | whole row |
  *
- * best: min(n_top, rows of the shard) of them, descending. whole row: only with FULL_ROW. So a row
- * costs some hundred bytes instead of 4 x vocabulary, unless its sampler needs it all.
+ * best: min(n_top, rows of the shard) of them, descending. candidates: worker/candidates.h. whole
+ * row: only with FULL_ROW. So a row costs some hundred bytes instead of 4 x vocabulary, unless its
+ * sampler needs it all.
  *
  * Rows travel in tiles of CHOIR_LOGITS_ROWS, one message a shard and tile. All of it is Local.
  */
@@ -19,6 +20,7 @@
 #include "kernels/kernels.h"
 #include "model/partition.h"
 #include "proto/step.h"
+#include "worker/candidates.h"
 #include "worker/team.h"
 
 /* A row of a step whose logits are wanted. */
@@ -27,6 +29,7 @@ typedef struct choir_wanted {
     int32_t target; /* a token id, or -1 */
     int32_t n_top;
     bool is_full;
+    const choir_step_settings *settings; /* NULL: not sampled by the shards */
 } choir_wanted;
 
 /* Fills wanted [step->n_wanted], in step order. */
@@ -35,27 +38,34 @@ void choir_wanted_list(const choir_step *step, choir_wanted *wanted);
 /* Words of the records of n rows from a shard that holds `slice`. */
 size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, int n);
 
+/* Words of the largest record of a tile that a shard of the last stage writes. */
+size_t choir_record_words_max(const choir_slice *slice);
+
 /*
  * Called by all threads of a team, behind a barrier after the logits: writes the records of n rows.
  * logits [n][vocab_rows]. `record` has choir_record_words() words; it is whole behind the next
- * barrier.
+ * barrier. scratch [threads]; not looked at where no row is sampled.
  */
 void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
                         const choir_slice *slice, const choir_wanted *wanted, int n,
-                        const float *logits, const choir_team *team);
+                        const float *logits, const choir_candidates_scratch *scratch,
+                        const choir_team *team);
 
 /* The lead's memory for the merged results of one step. All zero at first. */
 typedef struct choir_results {
     choir_row_result *rows; /* [n_wanted] */
     int32_t *top_ids;
     float *top_logits;
-    float *logits; /* rows with FULL_ROW, one after the other */
+    float *logits;          /* rows with FULL_ROW, one after the other */
+    int32_t *candidate_ids; /* of sampled rows, as the next two */
+    float *candidate_z, *candidate_logits;
+    size_t candidate_ids_capacity, candidate_z_capacity, candidate_logits_capacity;
     size_t rows_capacity, top_ids_capacity, top_logits_capacity, logits_capacity;
 } choir_results;
 
 /* Makes room for all rows of a step and points the results into it. */
-choir_status choir_results_prepare(choir_results *results, const choir_wanted *wanted, int n,
-                                   int64_t vocab_size) CHOIR_MUST_CHECK;
+choir_status choir_results_prepare(choir_results *results, const choir_layout *layout,
+                                   const choir_wanted *wanted, int n) CHOIR_MUST_CHECK;
 /*
  * Merges the records of rows [first, first + n): records[s] is what shard s of the last stage
  * wrote for them.

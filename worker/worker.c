@@ -50,9 +50,10 @@ struct choir_worker {
     choir_comm_request x_sends[CHOIR_ACTIVATION_BUFFERS];
     uint64_t n_computed;
 
-    choir_wanted *wanted; /* [max rows] */
-    float *logits;        /* [CHOIR_LOGITS_ROWS][vocab rows], last stage */
-    uint32_t *record;     /* this shard's record of a tile, last stage */
+    choir_wanted *wanted;              /* [max rows] */
+    float *logits;                     /* [CHOIR_LOGITS_ROWS][vocab rows], last stage */
+    uint32_t *record;                  /* this shard's record of a tile, last stage */
+    choir_candidates_scratch *scratch; /* [n_threads], last stage */
 
     /* The lead's alone. */
     pending_step *pending; /* [n_stages], a ring */
@@ -153,15 +154,6 @@ static choir_status create_forward(choir_worker *w)
     return choir_forward_create(&parts, &w->forward);
 }
 
-/* Words of the largest record of a tile that a shard of the last stage writes. */
-static size_t record_words_max(const choir_slice *slice)
-{
-    choir_wanted wanted[CHOIR_LOGITS_ROWS];
-    for (int i = 0; i < CHOIR_LOGITS_ROWS; i++)
-        wanted[i] = (choir_wanted){.n_top = CHOIR_STEP_MAX_TOP, .is_full = true};
-    return choir_record_words(slice, wanted, CHOIR_LOGITS_ROWS);
-}
-
 static choir_status allocate_lead(choir_worker *w)
 {
     const choir_slice *last = w->layout->slices + w->layout->n_ranks - w->layout->n_shards;
@@ -176,8 +168,21 @@ static choir_status allocate_lead(choir_worker *w)
     if (status == CHOIR_OK)
         status = choir_alloc(n_shards, sizeof *w->records, (void **)&w->records);
     for (size_t s = 0; status == CHOIR_OK && s < n_shards; s++)
-        status = choir_alloc_aligned(record_words_max(&last[s]), sizeof(uint32_t),
+        status = choir_alloc_aligned(choir_record_words_max(&last[s]), sizeof(uint32_t),
                                      (void **)&w->records[s]);
+    return status;
+}
+
+static choir_status allocate_scratch(choir_worker *w)
+{
+    const size_t n_threads = (size_t)w->options.n_threads;
+    const size_t n = (size_t)choir_range_size(w->slice->vocab_rows);
+    choir_status status = choir_alloc(n_threads, sizeof *w->scratch, (void **)&w->scratch);
+    for (size_t i = 0; status == CHOIR_OK && i < n_threads; i++) {
+        status = choir_alloc_aligned(n, sizeof(float), (void **)&w->scratch[i].z);
+        if (status == CHOIR_OK)
+            status = choir_alloc_aligned(n, sizeof(int32_t), (void **)&w->scratch[i].counts);
+    }
     return status;
 }
 
@@ -195,8 +200,10 @@ static choir_status allocate_buffers(choir_worker *w)
             choir_alloc_aligned(CHOIR_LOGITS_ROWS * (size_t)choir_range_size(w->slice->vocab_rows),
                                 sizeof(float), (void **)&w->logits);
     if (status == CHOIR_OK && w->slice->is_last_stage)
-        status =
-            choir_alloc_aligned(record_words_max(w->slice), sizeof(uint32_t), (void **)&w->record);
+        status = choir_alloc_aligned(choir_record_words_max(w->slice), sizeof(uint32_t),
+                                     (void **)&w->record);
+    if (status == CHOIR_OK && w->slice->is_last_stage)
+        status = allocate_scratch(w);
     if (status == CHOIR_OK && choir_worker_is_lead(w))
         status = allocate_lead(w);
     return status;
@@ -264,6 +271,11 @@ void choir_worker_destroy(choir_worker **worker)
     free(w->wanted);
     free(w->logits);
     free(w->record);
+    for (int i = 0; w->scratch && i < w->options.n_threads; i++) {
+        free(w->scratch[i].z);
+        free(w->scratch[i].counts);
+    }
+    free(w->scratch);
     choir_forward_destroy(&w->forward);
     choir_kv_destroy(&w->kv);
     choir_threads_destroy(&w->threads);
@@ -344,7 +356,8 @@ static void compute_tile(choir_worker *w, const float *x, int first, int n_wante
     for (int i = 0; i < n; i++)
         rows[i] = wanted[i].row;
     choir_forward_logits(w->forward, x, rows, n, w->logits, team);
-    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits, team);
+    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits, w->scratch,
+                       team);
 }
 
 /* The first tile was computed with the layers. */
@@ -458,7 +471,7 @@ static void gather_results(choir_worker *w, int n_wanted, const float *x)
 static choir_status prepare_results(choir_worker *w, const choir_step *step)
 {
     choir_wanted_list(step, w->wanted);
-    return choir_results_prepare(&w->results, w->wanted, step->n_wanted, w->limits.vocab_size);
+    return choir_results_prepare(&w->results, w->layout, w->wanted, step->n_wanted);
 }
 
 choir_status choir_worker_step(choir_worker *worker, const void *message, size_t bytes)

@@ -26,8 +26,8 @@ static const choir_layout layout = {.n_ranks = SHARDS,
                                     .n_vocab_chunks = N_CHUNKS,
                                     .slices = slices};
 static const choir_wanted wanted[N_ROWS] = {
-    {0, -1, 1, false}, {1, 5, 20, true},  {2, 999, 64, false},
-    {3, -1, 0, true},  {4, 17, 3, false}, {5, -1, 64, false},
+    {0, -1, 1, false, NULL}, {1, 5, 20, true, NULL},  {2, 999, 64, false, NULL},
+    {3, -1, 0, true, NULL},  {4, 17, 3, false, NULL}, {5, -1, 64, false, NULL},
 };
 static float logits[N_ROWS][V];
 
@@ -62,7 +62,7 @@ static void write_shard(int shard, int n_threads, uint32_t *record)
 #pragma omp parallel num_threads(n_threads)
     {
         const choir_team team = choir_team_here(threads);
-        choir_record_write(record, kernels, &layout, slice, wanted, N_ROWS, mine, &team);
+        choir_record_write(record, kernels, &layout, slice, wanted, N_ROWS, mine, NULL, &team);
     }
     choir_threads_destroy(&threads);
 }
@@ -120,7 +120,7 @@ static void records_merge_to_the_whole_row(void **state)
                 records[s] = calloc(choir_record_words(&slices[s], wanted, N_ROWS), 4);
                 write_shard(s, n_threads, records[s]);
             }
-            assert_int_equal(choir_results_prepare(&results, wanted, N_ROWS, V), CHOIR_OK);
+            assert_int_equal(choir_results_prepare(&results, &layout, wanted, N_ROWS), CHOIR_OK);
             choir_results_merge(&results, &layout, wanted, 0, N_ROWS,
                                 (const uint32_t *const *)records);
             for (int row = 0; row < N_ROWS; row++)

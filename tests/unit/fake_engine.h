@@ -57,6 +57,8 @@ typedef struct fake_results {
     int32_t top_ids[FAKE_ROWS][FAKE_TOP];
     float top_logits[FAKE_ROWS][FAKE_TOP];
     float logits[FAKE_ROWS][FAKE_V];
+    int32_t candidate_ids[FAKE_ROWS][FAKE_V];
+    float candidate_z[FAKE_ROWS][FAKE_V], candidate_logits[FAKE_ROWS][FAKE_V];
 } fake_results;
 
 typedef struct fake_engine {
@@ -198,6 +200,7 @@ static inline void fake_feed(fake_engine *engine, const choir_step_sequence *seq
     }
     /* In the middle, too, pages of others may come in between. */
     assert_true(sequence->first_position == slot->n_tokens ||
+                (sequence->first_position == slot->n_tokens - 1 && sequence->n_tokens == 1) ||
                 (sequence->first_position > slot->n_tokens && slot->n_tokens % size == 0 &&
                  sequence->first_position % size == 0));
     assert_int_equal(sequence->n_pages_before, slot->n_pages);
@@ -210,9 +213,44 @@ static inline void fake_feed(fake_engine *engine, const choir_step_sequence *seq
     engine->n_rows += sequence->n_tokens;
 }
 
+/* What a single shard with the whole vocabulary would give of a sampled row. */
+static inline void fake_sampled(const float logits[FAKE_V], const choir_step_settings *settings,
+                                fake_results *results, int at)
+{
+    const choir_kernels *kernels = NULL;
+    choir_row_result *result = &results->rows[at];
+    choir_sampling sampling;
+    choir_sampling_lists lists;
+    float z[FAKE_V], m = -INFINITY, sum;
+    int32_t counts[FAKE_V] = {0}, *ids = results->candidate_ids[at];
+    assert_int_equal(choir_kernels_get(CHOIR_LEVEL_REF, &kernels), CHOIR_OK);
+    choir_step_settings_read(settings, &sampling, &lists);
+    choir_sampling_apply(z, logits, 0, FAKE_V, &sampling, &lists, counts);
+    result->n_candidates = settings->n_candidates < FAKE_V ? settings->n_candidates : FAKE_V;
+    result->has_all = result->n_candidates == FAKE_V;
+    result->candidate_ids = ids;
+    result->candidate_z = results->candidate_z[at];
+    result->candidate_logits = results->candidate_logits[at];
+    fake_top(z, result->n_candidates, ids, results->candidate_z[at]);
+    for (int i = 0; i < result->n_candidates; i++)
+        results->candidate_logits[at][i] = logits[ids[i]];
+    result->total = 0;
+    for (int64_t first = 0; first < FAKE_V; first += choir_lse_chunk_size(FAKE_V)) {
+        const int64_t rest = FAKE_V - first, size = choir_lse_chunk_size(FAKE_V);
+        float chunk_m, chunk_l;
+        kernels->lse_chunk(z + first, rest < size ? rest : size, &chunk_m, &chunk_l);
+        choir_lse_merge(&m, &result->total, chunk_m, chunk_l);
+    }
+    const int64_t drawn =
+        choir_sampling_draw(&sampling, settings->position, z, NULL, 0, FAKE_V, &sum);
+    result->drawn_id = sum > -INFINITY ? (int32_t)drawn : -1;
+    result->drawn_logit = logits[drawn];
+}
+
 /* The results of a sequence's wanted rows, appended to those of its step. */
 static inline void fake_answer(fake_engine *engine, const choir_step_sequence *sequence,
-                               const int32_t *targets, fake_results *results)
+                               const int32_t *targets, const choir_step_settings *settings,
+                               fake_results *results)
 {
     const fake_slot *slot = &engine->slots[sequence->slot];
     const int size = engine->limits.page_positions;
@@ -230,6 +268,8 @@ static inline void fake_answer(fake_engine *engine, const choir_step_sequence *s
         result->top_ids = results->top_ids[at];
         result->top_logits = results->top_logits[at];
         result->logits = sequence->flags & CHOIR_SEQUENCE_FULL_ROW ? logits : NULL;
+        if (sequence->flags & CHOIR_SEQUENCE_SAMPLED)
+            fake_sampled(logits, settings, results, at);
         result->target_logit = NAN;
         if (sequence->flags & CHOIR_SEQUENCE_HAS_TARGETS)
             result->target_logit = logits[targets[row - sequence->first_wanted]];
@@ -257,7 +297,9 @@ static inline bool fake_step(fake_engine *engine)
         const choir_step_sequence *sequence = &step.seqs[i];
         engine->last[i] = *sequence;
         fake_feed(engine, sequence, step.token_ids, step.new_pages);
-        fake_answer(engine, sequence, step.targets, results);
+        fake_answer(engine, sequence, step.targets, step.settings, results);
+        if (sequence->flags & CHOIR_SEQUENCE_SAMPLED)
+            step.settings = choir_step_settings_next(step.settings);
         step.token_ids += sequence->n_tokens;
         step.new_pages += sequence->n_new_pages;
         if (sequence->flags & CHOIR_SEQUENCE_HAS_TARGETS)

@@ -238,7 +238,7 @@ static void test_what_the_step_asks_for(void **state)
     assert_int_equal(engine->last[0].n_top, 1);
     assert_int_equal(engine->last[0].flags, 0);
     assert_int_equal(engine->last[1].n_top, 3);
-    assert_int_equal(engine->last[1].flags, CHOIR_SEQUENCE_FULL_ROW);
+    assert_int_equal(engine->last[1].flags, CHOIR_SEQUENCE_SAMPLED);
     assert_int_equal(engine->last[2].n_top, 0);
     assert_int_equal(engine->last[2].n_tokens, 2);
     assert_int_equal(engine->last[2].first_wanted, 0);

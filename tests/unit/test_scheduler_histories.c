@@ -13,6 +13,7 @@
  */
 #include "tests/unit/fake_engine.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 enum { HISTORIES = 10000, EVENTS = 120, USERS = 4, PREFIXES = 3, STEPS_MOST = 40000 };
@@ -36,7 +37,7 @@ typedef struct fake_order {
 /* What was seen in all histories. */
 typedef struct tally {
     int finishes[6], timeouts;
-    uint64_t preemptions, hits, waits;
+    uint64_t preemptions, hits, waits, gathered;
 } tally;
 
 static fake_order orders[FAKE_REQUESTS];
@@ -86,7 +87,7 @@ static void fill_order(fake_order *order, uint64_t id, int max_model_len)
     if (random_below(2)) {
         request->sampling.temperature = 0.5f + (float)random_below(4);
         request->sampling.top_k = random_below(2) * 5;
-        request->sampling.top_p = random_below(2) ? 1 : 0.8f;
+        request->sampling.top_p = (const float[]){1, 0.8f, 0.99f}[random_below(3)];
     }
     if (random_below(6) == 0)
         request->sampling.repetition_penalty = 1.25f;
@@ -303,6 +304,7 @@ static void run_history(uint64_t seed, tally *seen)
     seen->preemptions += load.n_preemptions;
     seen->hits += load.n_cache_hits;
     seen->waits += load.n_shared_waits;
+    seen->gathered += load.n_rows_gathered;
     fake_destroy(engine);
 }
 
@@ -320,19 +322,33 @@ static void test_histories(void **state)
         run_history(current_seed * 977 + 1, &seen);
     }
     choir_sampler_destroy(&sampler);
-    printf("%llu histories: %d stopped, %d at length, %d aborted, %d failed, %d scored, %d late; "
-           "%llu put back, %llu positions reused, %llu turns waited for a page\n",
-           (unsigned long long)n_histories, seen.finishes[CHOIR_FINISH_STOP],
-           seen.finishes[CHOIR_FINISH_LENGTH], seen.finishes[CHOIR_FINISH_ABORT],
-           seen.finishes[CHOIR_FINISH_ERROR], seen.finishes[CHOIR_FINISH_SCORED], seen.timeouts,
-           (unsigned long long)seen.preemptions, (unsigned long long)seen.hits,
-           (unsigned long long)seen.waits);
+    printf(
+        "%llu histories: %d stopped, %d at length, %d aborted, %d failed, %d scored, %d late; "
+        "%llu put back, %llu positions reused, %llu turns waited for a page, %llu rows gathered\n",
+        (unsigned long long)n_histories, seen.finishes[CHOIR_FINISH_STOP],
+        seen.finishes[CHOIR_FINISH_LENGTH], seen.finishes[CHOIR_FINISH_ABORT],
+        seen.finishes[CHOIR_FINISH_ERROR], seen.finishes[CHOIR_FINISH_SCORED], seen.timeouts,
+        (unsigned long long)seen.preemptions, (unsigned long long)seen.hits,
+        (unsigned long long)seen.waits, (unsigned long long)seen.gathered);
     if (n_histories < HISTORIES)
         return;
     for (int finish = CHOIR_FINISH_STOP; finish <= CHOIR_FINISH_SCORED; finish++)
         assert_true(seen.finishes[finish] > 300); /* everything was seen often */
     assert_true(seen.timeouts > 300 && seen.preemptions > 3000 && seen.hits > 3000 &&
-                seen.waits > 300);
+                seen.waits > 300 && seen.gathered > 1000);
+}
+
+static void tell_seed(void)
+{
+    fprintf(stderr, "repeat it with: test_scheduler_histories --seed %llu\n",
+            (unsigned long long)current_seed);
+}
+
+/* Of the scheduler's own assertions. */
+static void on_abort(int signal_number)
+{
+    (void)signal_number;
+    tell_seed();
 }
 
 int main(int argc, char **argv)
@@ -347,9 +363,9 @@ int main(int argc, char **argv)
             n_histories = value;
         }
     }
+    signal(SIGABRT, on_abort);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed)
-        fprintf(stderr, "repeat it with: test_scheduler_histories --seed %llu\n",
-                (unsigned long long)current_seed);
+        tell_seed();
     return failed;
 }

@@ -121,7 +121,7 @@ static void test_every_wrong_field_is_refused(void **state)
         int32_t value;
     } cases[] = {
         {0, 1},               /* magic */
-        {1, 3},               /* version */
+        {1, 4},               /* version */
         {4, CHOIR_STEP_STOP}, /* a stop with sequences */
         {4, 2},               /* unknown flag */
         {5, 2},
@@ -136,7 +136,7 @@ static void test_every_wrong_field_is_refused(void **state)
         {7, INT32_MIN},
         {8, 3},
         {8, INT32_MAX},
-        {9, 1},        /* reserved */
+        {9, 1},        /* words that are not there */
         {last + 0, 3}, /* slot of another */
         {last + 0, 5},
         {last + 0, -1},
@@ -268,7 +268,7 @@ static void test_largest_message_fits(void **state)
     /* Decodes that all need a target and, at a page's begin, a page; one has its first step, behind
      * pages of others. */
     choir_step_limits small = limits;
-    static const int32_t zero[300];
+    static const int32_t zero[300], history[CHOIR_STEP_MAX_WORDS];
     choir_step_builder *builder = NULL;
     const void *buffer;
     size_t bytes;
@@ -288,9 +288,88 @@ static void test_largest_message_fits(void **state)
         assert_int_equal(choir_step_builder_add(builder, &sequence, zero, zero, zero), CHOIR_OK);
     }
     assert_int_equal(choir_step_builder_page_room(builder), 0);
+    const choir_sampling_lists lists = {.history = history};
+    const choir_step_settings settings = {
+        .n_history = CHOIR_STEP_MAX_WORDS - (int32_t)(sizeof settings / sizeof(int32_t))};
+    const choir_step_settings larger = {.n_history = settings.n_history + 1};
+    assert_int_equal(choir_step_builder_add_settings(builder, &larger, &lists), CHOIR_EINTERNAL);
+    assert_int_equal(choir_step_builder_add_settings(builder, &settings, &lists), CHOIR_OK);
+    assert_int_equal(choir_step_builder_word_room(builder), 0);
     choir_step_builder_finish(builder, 0, &buffer, &bytes);
     assert_int_equal(bytes, choir_step_bytes_max(&small));
     choir_step_builder_destroy(&builder);
+}
+
+/* Two sampled sequences whose settings have lists of every kind, and none. */
+static void test_settings_come_through(void **state)
+{
+    static const choir_logit_bias bias[] = {{5, 1.5f}, {999, -2}};
+    static const int32_t allowed[] = {1, 2, 3}, banned[] = {7}, history[] = {4, 5, 6, 7};
+    static const int32_t ids[] = {9}, pages[] = {0};
+    const choir_sampling_lists lists = {bias, 2, allowed, 3, banned, 1, history, 4, 3};
+    const choir_sampling_lists no_lists = {0};
+    const choir_step_settings full = {.temperature = 0.5f,
+                                      .repetition_penalty = 1.1f,
+                                      .frequency_penalty = 0.2f,
+                                      .presence_penalty = 0.3f,
+                                      .seed_low = 0xffffffff,
+                                      .seed_high = 0x12345678,
+                                      .choice = 3,
+                                      .position = 17,
+                                      .n_candidates = 256,
+                                      .wants_total = 1,
+                                      .n_bias = 2,
+                                      .n_allowed = 3,
+                                      .n_banned = 1,
+                                      .n_history = 4,
+                                      .n_prompt = 3};
+    const choir_step_settings empty = {.temperature = 1, .position = 1};
+    const size_t first = HEADER + 2 * SEQUENCE + 2 + 2; /* ids, pages */
+    const struct {
+        size_t word;
+        int32_t value;
+    } wrong[] = {{8, -1},    {8, 257},   {9, 2},   {7, -1},    {6, -1},        {10, -1}, {10, 3},
+                 {11, -1},   {12, 2},    {13, -1}, {14, 5},    {14, -1},       {15, -1}, {15, 1000},
+                 {17, 1000}, {19, 1000}, {22, -1}, {26, 1000}, {13, INT32_MAX}};
+    example made = {0};
+    choir_step step;
+    choir_sampling sampling;
+    choir_sampling_lists read;
+    (void)state;
+    assert_int_equal(choir_step_builder_create(&limits, &made.builder), CHOIR_OK);
+    choir_step_builder_begin(made.builder, 1);
+    for (int32_t slot = 0; slot < 2; slot++) {
+        choir_step_sequence sequence = {
+            .slot = slot, .n_tokens = 1, .n_new_pages = 1, .flags = CHOIR_SEQUENCE_SAMPLED};
+        assert_int_equal(choir_step_builder_add_settings(made.builder, slot ? &empty : &full,
+                                                         slot ? &no_lists : &lists),
+                         CHOIR_OK);
+        assert_int_equal(choir_step_builder_add(made.builder, &sequence, ids, pages, NULL),
+                         CHOIR_OK);
+    }
+    choir_step_builder_finish(made.builder, 0, &made.buffer, &made.bytes);
+    assert_int_equal(choir_step_view(made.buffer, made.bytes, &limits, &step), CHOIR_OK);
+    choir_step_settings_read(step.settings, &sampling, &read);
+    assert_true(sampling.seed == 0x12345678ffffffff && sampling.temperature == 0.5f &&
+                sampling.repetition_penalty == 1.1f && sampling.frequency_penalty == 0.2f &&
+                sampling.presence_penalty == 0.3f && sampling.choice == 3);
+    assert_memory_equal(read.bias, bias, sizeof bias);
+    assert_memory_equal(read.allowed, allowed, sizeof allowed);
+    assert_memory_equal(read.banned, banned, sizeof banned);
+    assert_memory_equal(read.history, history, sizeof history);
+    assert_int_equal(read.n_prompt, 3);
+    assert_int_equal(choir_step_settings_next(step.settings)->position, 1);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        if (view_with(&made, first + wrong[i].word, wrong[i].value, made.bytes) != CHOIR_EINTERNAL)
+            fail_msg("word %zu = %d was taken", wrong[i].word, wrong[i].value);
+    /* One sampled sequence fewer than settings; a sampled one that wants nothing, or targets. */
+    assert_int_equal(view_with(&made, HEADER + 7, 0, made.bytes), CHOIR_EINTERNAL);
+    assert_int_equal(view_with(&made, HEADER + 5, 1, made.bytes), CHOIR_EINTERNAL);
+    assert_int_equal(
+        view_with(&made, HEADER + 7, CHOIR_SEQUENCE_SAMPLED | CHOIR_SEQUENCE_FULL_ROW, made.bytes),
+        CHOIR_EINTERNAL);
+    assert_int_equal(view_with(&made, 9, 0, made.bytes), CHOIR_EINTERNAL); /* no words */
+    choir_step_builder_destroy(&made.builder);
 }
 
 static void test_limits_are_checked(void **state)
@@ -320,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_random_damage_is_refused_or_harmless),
         cmocka_unit_test(test_builder_keeps_the_limits),
         cmocka_unit_test(test_largest_message_fits),
+        cmocka_unit_test(test_settings_come_through),
         cmocka_unit_test(test_limits_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
