@@ -13,7 +13,8 @@ KEYS = ["model", "model_name", "model_type", "model_size", "model_n_params", "te
 
 
 def bench(home, *args):
-    done = cli.run("bench", "--model", home.model, *args, env=home.environment)
+    verb = ["bench", "serve"] if args[0] == "serve" else ["bench"]
+    done = cli.run(*verb, "--model", home.model, *args[len(verb) - 1:], env=home.environment)
     if done.returncode != 0 or done.stderr:
         cli.fail(f"bench {args}: exit {done.returncode}, said: {done.stderr}")
     home.check_clean()
@@ -78,3 +79,22 @@ with Home() as home:
     home.refuse(cli.EUSAGE, "pp65 needs more than the 64 positions of --max-model-len", "bench", "--model",
                 home.model, "-p", 65, "--max-model-len", 64)
     home.refuse(cli.EUSAGE, "unexpected argument pp512", "bench", "--model", home.model, "pp512")
+
+    # A load test: every request ends, the figures agree with the lists, the picture is one.
+    result, picture = home.folder + "/load.json", home.folder + "/load.svg"
+    out = bench(home, "serve", "--num-prompts", 20, "--request-rate", 200, "--max-concurrency", 7,
+                "--random-prefix-len", 128, "--random-input-len", 10, "--random-output-len", 6, "--json",
+                "--goodput", "ttft:60000", "--save-result", result, "--plot", picture)
+    figures, saved = json.loads(out), json.load(open(result, encoding="utf-8"))
+    for key, value in (("completed", 20), ("failed", 0), ("total_input_tokens", 20 * 138),
+                       ("total_output_tokens", 20 * 6)):
+        cli.equal((figures[key], saved[key]), (value, value), key)
+    cli.check(figures["total_cached_tokens"] >= 13 * 128, f"reused: {figures['total_cached_tokens']}")
+    cli.equal((saved["input_lens"], saved["output_lens"]), ([138] * 20, [6] * 20), "lengths")
+    cli.check(math.isclose(saved["mean_ttft_ms"], sum(saved["ttfts"]) / 20 * 1e3, rel_tol=1e-6), "mean of the ttfts")
+    cli.check(saved["request_goodput"] == saved["request_throughput"], "goodput")
+    svg = open(picture, encoding="utf-8").read()
+    cli.check(svg.startswith("<svg ") and svg.count("<circle") == 20, "the picture")
+    for wrong in (["--goodput", "x:1"], ["--request-rate", "0"], ["--dataset", "/nowhere"], ["extra"]):
+        done = cli.run("bench", "serve", "--model", home.model, *wrong, env=home.environment)
+        cli.check(done.returncode != 0 and done.stderr.count("\n") == 1, f"{wrong}: {done.stderr}")
