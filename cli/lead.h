@@ -16,8 +16,9 @@
 #include <stdint.h>
 
 typedef struct choir_lead_options {
-    bool keeps_pages;    /* for later prompts with the same beginning */
-    int64_t max_step_us; /* of a step with prompts beside decodes; 0: twice what these cost alone */
+    bool keeps_pages; /* for later prompts with the same beginning */
+    int64_t
+        max_step_us; /* of a step with prompts beside decodes; 0: 1.8 times what these cost alone */
 } choir_lead_options;
 
 /*

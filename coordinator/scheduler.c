@@ -60,6 +60,7 @@ choir_status choir_scheduler_create(const choir_scheduler_options *options,
         made->options.max_waiting = CHOIR_DEFAULT_WAITING;
     made->next_deadline_us = INT64_MAX;
     choir_step_cost_init(&made->cost);
+    made->cost_ratio[0] = made->cost_ratio[1] = 1;
     status = allocate(made);
     if (status) {
         choir_scheduler_destroy(&made);
@@ -345,12 +346,19 @@ static void take_scores(choir_scheduler *scheduler, choir_sequence *sequence,
                 now_us);
 }
 
-/* How long the step took the ranks: since it began, or since the one before it was done. */
+/*
+ * How long the step took the ranks: since it began, or since the one before it was done. Steps with
+ * prompts and without are not quite on one line, so each kind has its own correction.
+ */
 static void learn_cost(choir_scheduler *scheduler, const choir_flight *flight, int64_t now_us)
 {
     const bool was_waiting = scheduler->completed_us > flight->begun_us;
-    choir_step_cost_learn(&scheduler->cost, flight->size,
-                          now_us - (was_waiting ? scheduler->completed_us : flight->begun_us));
+    const int64_t us = now_us - (was_waiting ? scheduler->completed_us : flight->begun_us);
+    const int64_t expected_us = choir_step_cost_predict(&scheduler->cost, flight->size);
+    double *ratio = &scheduler->cost_ratio[flight->has_prompt];
+    if (expected_us > 0)
+        *ratio += (fmin(fmax((double)us / (double)expected_us, 0.5), 2) - *ratio) / 16;
+    choir_step_cost_learn(&scheduler->cost, flight->size, us);
     scheduler->completed_us = now_us;
 }
 

@@ -25,6 +25,7 @@ typedef struct choir_flight {
     int64_t n_wanted;
     choir_step_size size;
     int64_t begun_us;
+    bool has_prompt; /* rows of one, beside what is decoded */
 } choir_flight;
 
 struct choir_scheduler {
@@ -42,8 +43,9 @@ struct choir_scheduler {
     choir_flight *flights;   /* [n_stages], a ring */
     int first_flight, n_flights;
     choir_step_cost cost;
-    int64_t now_us;           /* for the visits of the queue */
-    int64_t completed_us;     /* when the last step did */
+    double cost_ratio[2]; /* what steps took of what was predicted, smoothed; [1]: with prompts */
+    int64_t now_us;       /* for the visits of the queue */
+    int64_t completed_us; /* when the last step did */
     int64_t next_deadline_us; /* no request's is earlier */
     int64_t admission_us;     /* the time between two admissions, smoothed; 0: not known */
     int64_t last_admission_us;

@@ -13,8 +13,14 @@
 
 #include <assert.h>
 
-/* However slow the ranks are, a prompt gets on by so many rows a step. */
-enum { LEAST_PROMPT_ROWS = 8 };
+/*
+ * However slow the ranks are, a prompt gets on by so many rows a step; and beside decodes a step
+ * has at most twice the rows of the largest one so far, whose cost is known, or so many.
+ */
+enum { LEAST_PROMPT_ROWS = 4, FIRST_ROWS = 16 };
+
+/* What prompts may make of a step's time. */
+static const double growth = 1.8;
 
 /* The step being made. */
 typedef struct draft {
@@ -23,8 +29,8 @@ typedef struct draft {
     choir_step_builder *builder;
     int64_t n_rows; /* that are left */
     int64_t n_prompt_rows;
-    int64_t
-        max_us; /* that prompts may fill the step up to; 0: nobody decodes, or it is not known */
+    int64_t max_us;       /* that prompts may fill the step up to; 0: nobody decodes, or unknown */
+    int64_t n_known_rows; /* that a step may have where its time matters */
 } draft;
 
 static bool is_in(const draft *d, const choir_sequence *sequence)
@@ -212,13 +218,16 @@ static void add_chunk(draft *d, choir_sequence *sequence, int64_t n)
     const int64_t n_ready = choir_sequence_ready(sequence);
     n = n < n_ready ? n : n_ready;
     n = n < d->n_rows ? n : d->n_rows;
-    if (d->max_us > 0)
+    if (d->max_us > 0 && n > d->n_known_rows - d->flight->size.n_rows)
+        n = d->n_known_rows - d->flight->size.n_rows;
+    if (d->max_us > 0 && n > 0)
         n = choir_step_cost_rows(&scheduler->cost, d->flight->size, sequence->n_scheduled,
                                  d->n_prompt_rows > 0 ? 0 : LEAST_PROMPT_ROWS, n, d->max_us);
     if (n < 1 || !secure(d, sequence, n))
         return;
     add_part(d, sequence, n);
     d->n_prompt_rows += n;
+    d->flight->has_prompt = true;
     if (choir_sequence_is_decoding(sequence)) {
         choir_sequence_remove(&scheduler->prefills, sequence);
         choir_sequence_append(&scheduler->decodes, sequence);
@@ -231,9 +240,12 @@ static int64_t time_limit(const draft *d)
     const choir_scheduler *scheduler = d->scheduler;
     if (scheduler->decodes.n == 0)
         return 0;
-    return scheduler->options.max_step_us > 0
-               ? scheduler->options.max_step_us
-               : 2 * choir_step_cost_predict(&scheduler->cost, d->flight->size);
+    const double decodes_us = (double)choir_step_cost_predict(&scheduler->cost, d->flight->size) *
+                              scheduler->cost_ratio[0];
+    const double max_us = scheduler->options.max_step_us > 0
+                              ? (double)scheduler->options.max_step_us
+                              : growth * decodes_us;
+    return (int64_t)(max_us / scheduler->cost_ratio[1]);
 }
 
 /*
@@ -261,6 +273,10 @@ static void add_prompts(draft *d)
 {
     choir_scheduler *scheduler = d->scheduler;
     d->max_us = time_limit(d);
+    d->n_known_rows =
+        scheduler->cost.most_rows > FIRST_ROWS / 2 ? 2 * scheduler->cost.most_rows : FIRST_ROWS;
+    if (d->n_known_rows < d->flight->size.n_rows + LEAST_PROMPT_ROWS)
+        d->n_known_rows = d->flight->size.n_rows + LEAST_PROMPT_ROWS;
     const int n = list_turns(scheduler, &scheduler->prefills);
     int64_t n_left = deal_rows(d, n, scheduler->turn_rows);
     for (int i = 0; i < n; i++) {

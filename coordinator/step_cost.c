@@ -48,6 +48,7 @@ void choir_step_cost_learn(choir_step_cost *cost, choir_step_size size, int64_t 
 {
     double x[N], gain[N], scale = 1, y = (double)us, error;
     features(size, x);
+    cost->most_rows = size.n_rows > cost->most_rows ? size.n_rows : cost->most_rows;
     const double limit = OUTLIER * expected(cost, x);
     if (cost->n_learnt++ >= LEARN_FIRST && y > limit)
         y = limit;

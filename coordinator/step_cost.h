@@ -20,9 +20,9 @@ typedef struct choir_step_size {
 } choir_step_size;
 
 typedef struct choir_step_cost {
-    double weights[3];       /* a, b per 64 rows, c per 65,536 positions; in us */
-    double covariance[3][3]; /* up to the scale of the noise */
-    int64_t n_learnt;
+    double weights[3];           /* a, b per 64 rows, c per 65,536 positions; in us */
+    double covariance[3][3];     /* up to the scale of the noise */
+    int64_t n_learnt, most_rows; /* steps; rows of the largest */
 } choir_step_cost;
 
 void choir_step_cost_init(choir_step_cost *cost);
