@@ -8,23 +8,12 @@
 
 #include "common/mem.h"
 #include "kernels/sampling.h"
+#include "worker/words.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
-
-static void put_float(uint32_t *word, float value)
-{
-    memcpy(word, &value, sizeof value);
-}
-
-static float get_float(uint32_t word)
-{
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
 
 static int64_t n_listed(const choir_slice *slice, const choir_step_settings *settings)
 {
@@ -58,8 +47,8 @@ static int64_t find_best(const float *z, int64_t n, int64_t limit, int32_t *plac
 static void put_one(uint32_t *word, int64_t id, float z, float logit)
 {
     word[0] = (uint32_t)id;
-    put_float(word + 1, z);
-    put_float(word + 2, logit);
+    choir_word_put_float(word + 1, z);
+    choir_word_put_float(word + 2, logit);
 }
 
 void choir_candidates_write(uint32_t *words, const choir_kernels *kernels,
@@ -93,8 +82,8 @@ void choir_candidates_write(uint32_t *words, const choir_kernels *kernels,
         float m, l;
         kernels->lse_chunk(z + first, rest < layout->vocab_chunk ? rest : layout->vocab_chunk, &m,
                            &l);
-        put_float(words, m);
-        put_float(words + 1, l);
+        choir_word_put_float(words, m);
+        choir_word_put_float(words + 1, l);
     }
 }
 
@@ -103,10 +92,11 @@ static void merge_drawn(choir_row_result *row, int n_shards, const uint32_t *con
     float best_sum = -INFINITY;
     row->drawn_id = -1;
     for (int s = 0; s < n_shards; s++)
-        if (get_float(words[s][1]) > best_sum) { /* shards ascend: the lower id keeps a tie */
-            best_sum = get_float(words[s][1]);
+        if (choir_word_get_float(words[s][1]) >
+            best_sum) { /* shards ascend: the lower id keeps a tie */
+            best_sum = choir_word_get_float(words[s][1]);
             row->drawn_id = (int32_t)words[s][0];
-            row->drawn_logit = get_float(words[s][2]);
+            row->drawn_logit = choir_word_get_float(words[s][2]);
         }
 }
 
@@ -119,7 +109,7 @@ static int next_shard(int n_shards, const uint32_t *const *words, const int64_t 
     for (int s = 0; s < n_shards; s++) {
         if (taken[s] == listed[s])
             continue;
-        const float z = get_float(words[s][3 * taken[s] + 1]);
+        const float z = choir_word_get_float(words[s][3 * taken[s] + 1]);
         if (best < 0 || z > best_z) {
             best = s;
             best_z = z;
@@ -144,8 +134,8 @@ static void merge_lists(choir_row_result *row, const choir_candidates_room *room
             break;
         const uint32_t *word = words[s] + 3 * taken[s]++;
         room->ids[row->n_candidates] = (int32_t)word[0];
-        room->z[row->n_candidates] = get_float(word[1]);
-        room->logits[row->n_candidates++] = get_float(word[2]);
+        room->z[row->n_candidates] = choir_word_get_float(word[1]);
+        room->logits[row->n_candidates++] = choir_word_get_float(word[2]);
         if (taken[s] == listed[s] && listed[s] < choir_range_size(shards[s].vocab_rows)) {
             row->has_all = false;
             break;
@@ -170,7 +160,7 @@ void choir_candidates_merge(choir_row_result *row, const choir_candidates_room *
     for (int s = 0; settings->wants_total && s < layout->n_shards; s++) {
         const uint32_t *word = words[s] + 3 * n_listed(&shards[s], settings);
         for (int64_t c = choir_range_size(shards[s].vocab_chunks); c > 0; c--, word += 2)
-            choir_lse_merge(&m, &l, get_float(word[0]), get_float(word[1]));
+            choir_lse_merge(&m, &l, choir_word_get_float(word[0]), choir_word_get_float(word[1]));
     }
     row->total = l;
 }

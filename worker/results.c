@@ -4,23 +4,12 @@
 #include "common/mem.h"
 #include "worker/forward.h"
 #include "worker/team.h"
+#include "worker/words.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void put_float(uint32_t *word, float value)
-{
-    memcpy(word, &value, sizeof value);
-}
-
-static float get_float(uint32_t word)
-{
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
 
 void choir_wanted_list(const choir_step *step, choir_wanted *wanted)
 {
@@ -131,8 +120,8 @@ static void write_chunk(const row_record *r, const choir_kernels *kernels, int64
     const int64_t n = rest < chunk_size ? rest : chunk_size;
     float m, l;
     kernels->lse_chunk(r->z + first, n, &m, &l);
-    put_float(r->words + 2 + 2 * chunk, all_finite(r->z + first, n) ? m : NAN);
-    put_float(r->words + 2 + 2 * chunk + 1, l);
+    choir_word_put_float(r->words + 2 + 2 * chunk, all_finite(r->z + first, n) ? m : NAN);
+    choir_word_put_float(r->words + 2 + 2 * chunk + 1, l);
     if (wanted->is_full)
         memcpy(r->words + row_words(slice, wanted) - r->n + first, r->z + first,
                (size_t)n * sizeof *r->z);
@@ -150,7 +139,7 @@ static void write_summary(const row_record *r, int64_t chunk_size, const choir_w
     best b = {ids, logits, 0, shard_top(slice, wanted)};
     bool is_finite = true;
     for (int64_t chunk = 0; chunk < r->n_chunks; chunk++) {
-        const float m = get_float(r->words[2 + 2 * chunk]);
+        const float m = choir_word_get_float(r->words[2 + 2 * chunk]);
         const int64_t first = chunk * chunk_size, end = first + chunk_size;
         is_finite &= !isnan(m);
         if (b.limit == 0 || (b.n == b.limit && m <= logits[b.n - 1]))
@@ -160,11 +149,11 @@ static void write_summary(const row_record *r, int64_t chunk_size, const choir_w
     }
     uint32_t *word = r->words;
     *word++ = is_finite;
-    put_float(word++, owns ? r->z[wanted->target - base] : 0.0f);
+    choir_word_put_float(word++, owns ? r->z[wanted->target - base] : 0.0f);
     word += 2 * r->n_chunks;
     for (int64_t i = 0; i < b.limit; i++) {
         *word++ = i < b.n ? (uint32_t)ids[i] : 0;
-        put_float(word++, i < b.n ? logits[i] : 0.0f);
+        choir_word_put_float(word++, i < b.n ? logits[i] : 0.0f);
     }
 }
 
@@ -263,13 +252,13 @@ static void merge_row(choir_results *results, int index, const choir_layout *lay
             wanted->target >= slice->vocab_rows.begin && wanted->target < slice->vocab_rows.end;
         row->is_finite &= *word++ != 0;
         if (owns)
-            row->target_logit = get_float(*word);
+            row->target_logit = choir_word_get_float(*word);
         word++;
         for (int64_t c = slice->vocab_chunks.begin; c < slice->vocab_chunks.end; c++, word += 2)
-            choir_lse_merge(&m, &l, get_float(word[0]), get_float(word[1]));
+            choir_lse_merge(&m, &l, choir_word_get_float(word[0]), choir_word_get_float(word[1]));
         const int64_t n_top = shard_top(slice, wanted);
         for (int64_t i = 0; i < n_top; i++, word += 2)
-            best_add(&b, (int32_t)word[0], get_float(word[1]));
+            best_add(&b, (int32_t)word[0], choir_word_get_float(word[1]));
         candidates[s] = word;
         if (wanted->settings)
             word += choir_candidates_words(slice, wanted->settings);
