@@ -353,7 +353,8 @@ static choir_status begin_steps(lead *l, int *n_in_flight)
         status = choir_worker_step(l->worker, message, bytes);
         ++*n_in_flight;
     }
-    return status;
+    /* Making a step ends requests that are late. */
+    return status == CHOIR_OK ? send_outputs(l) : status;
 }
 
 static choir_status collect_step(lead *l, int *n_in_flight)

@@ -73,6 +73,40 @@ def t28_two_users_share_no_pages_unasked(home):
     serve.check_end(cli.OK, "stopping")
 
 
+def check_settings(home):
+    """What settings must do, whatever they are worth."""
+    serve = Serve(home, "-n", 1, "--max-num-seqs", 1, model=home.model)
+    client = streams.connect(home)
+    prompt = {"token_ids": list(range(50, 80)), "max_tokens": 40, "temperature": 0, "ignore_eos": True}
+    plain = streams.ask(client, **prompt)
+    allowed = sorted(set(plain.token_ids))[1:4]
+    cli.check(set(streams.ask(client, **prompt, allowed_token_ids=allowed).token_ids) <= set(allowed), "allowed tokens")
+    banned = plain.token_ids[0]
+    cli.check(banned not in streams.ask(client, **prompt, logit_bias=[{"token_id": banned, "bias": -100}]).token_ids,
+              "a token with a bias of -100")
+    cli.equal(set(streams.ask(client, **prompt, logit_bias=[{"token_id": banned, "bias": 100}]).token_ids), {banned},
+              "tokens with a bias of 100")
+    cli.equal(len(set(streams.ask(client, **prompt, repetition_penalty=100).token_ids)), 40, "different tokens")
+    stop = plain.token_ids[2]
+    first = plain.token_ids.index(stop)
+    cli.equal(len(streams.ask(client, **prompt, stop_token_ids=[stop]).token_ids), first + 1, "up to a stop token")
+    longer = streams.ask(client, **prompt, stop_token_ids=[stop], min_tokens=first + 5)
+    cli.check(stop not in longer.token_ids[:first + 5] and len(longer.token_ids) > first + 5, "min_tokens")
+    cut = streams.ask(client, **prompt, truncate_prompt_tokens=7)
+    cli.equal(cut, streams.ask(client, **dict(prompt, token_ids=prompt["token_ids"][-7:])), "a truncated prompt")
+    for wrong, code in (({"timeout_ms": 20, "max_tokens": 3000}, 4),
+                        ({"allowed_token_ids": [5], "stop_token_ids": [5], "min_tokens": 2}, 3)):
+        try:
+            streams.ask(client, **dict(prompt, **wrong))
+            cli.fail(f"{wrong} was answered")
+        except streams.ChoirError as error:
+            cli.equal(error.error.code, code, f"{wrong}")
+    cli.equal(counters(home).kv_pages_used, 0, "pages in use at the end")
+    client.close()
+    serve.kill(signal.SIGTERM)
+    serve.check_end(cli.OK, "stopping")
+
+
 with Home() as its_home:
     wanted = requests_of(1)
     first = Serve(its_home, "-n", 1, "--threads", 1, "--no-enable-prefix-caching", model=its_home.model)
@@ -90,3 +124,4 @@ with Home() as its_home:
                              "--max-num-batched-tokens", 37, "--max-step-ms", 3)
     cli.equal(without.prefix_cache_hits_total, 0, "tokens reused without a cache")
     t28_two_users_share_no_pages_unasked(its_home)
+    check_settings(its_home)

@@ -92,6 +92,19 @@ static void ids_go_at_once_and_text_waits(void **state)
     choir_answer_destroy(&answer);
 }
 
+static void a_stop_string_appears_if_it_was_asked_for(void **state)
+{
+    static const char *const stops[] = {"stop"};
+    choir_answer *answer = create(&(choir_answer_options){
+        .has_text = true, .has_stop_string = true, .stop = stops, .n_stop = 1});
+    (void)state;
+    add_text(answer, "a stop");
+    assert_string_equal(choir_answer_matched(answer), "stop");
+    assert_int_equal(choir_answer_end(answer), CHOIR_OK);
+    expect_text(answer, "a stop", 0, 0);
+    choir_answer_destroy(&answer);
+}
+
 static void end_brings_what_was_held_back(void **state)
 {
     static const char *const stops[] = {"stop"};
@@ -197,6 +210,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunk_grows_until_it_is_cleared),
         cmocka_unit_test(ids_go_at_once_and_text_waits),
+        cmocka_unit_test(a_stop_string_appears_if_it_was_asked_for),
         cmocka_unit_test(end_brings_what_was_held_back),
         cmocka_unit_test(control_words_appear_only_if_asked_for),
         cmocka_unit_test(log_probabilities_have_bytes_and_alternatives),
