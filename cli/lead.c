@@ -25,7 +25,7 @@ typedef struct lead {
     int64_t window_start_us; /* throughput is counted in windows of at least a second */
     uint64_t window_start_tokens;
     float throughput;
-    bool was_up, is_shut_down;
+    bool is_shut_down;
 } lead;
 
 /* protobuf structs of the ranks' reports; they point into `reports`. */
@@ -270,20 +270,11 @@ static void submit(lead *l, const Choir__Engine__Submit *s)
     choir_outbox_take(l->outbox, &refusal);
 }
 
-/* Whether the front end was there and is gone: killed, not shut down. */
-static bool has_lost_front_end(lead *l)
-{
-    const bool is_up = choir_engine_link_is_up(l->link);
-    const bool is_lost = l->was_up && !is_up;
-    l->was_up |= is_up;
-    return is_lost;
-}
-
 /* Outputs that a front end would have got that is gone are dropped: serve() sees it, and ends. */
 static choir_status send_outputs(lead *l)
 {
     const choir_status status = choir_outbox_send(l->outbox, l->link);
-    return status == CHOIR_EUNAVAILABLE && has_lost_front_end(l) ? CHOIR_OK : status;
+    return status == CHOIR_EUNAVAILABLE && choir_engine_link_is_lost(l->link) ? CHOIR_OK : status;
 }
 
 static choir_status take_message(lead *l, const Choir__Engine__ToEngine *message)
@@ -382,7 +373,8 @@ static choir_status serve(lead *l, const volatile sig_atomic_t *stop)
 {
     choir_status status = CHOIR_OK;
     int n_in_flight = 0;
-    while (status == CHOIR_OK && !l->is_shut_down && !*stop && !has_lost_front_end(l)) {
+    while (status == CHOIR_OK && !l->is_shut_down && !*stop &&
+           !choir_engine_link_is_lost(l->link)) {
         status = take_messages(l);
         if (status == CHOIR_OK && !l->is_shut_down)
             status = begin_steps(l, &n_in_flight);

@@ -87,8 +87,7 @@ static choir_status link_receive(choir_engine_link *link, int timeout_ms,
     return choir_wire_unpack(type, part.bytes, part.length, (size_t)LINK_MAX_BYTES * 8, message);
 }
 
-/* Before the first connection a message waits; one whose taker has gone would wait in vain. */
-static bool is_lost(choir_engine_link *link)
+bool choir_engine_link_is_lost(choir_engine_link *link)
 {
     const bool is_up = choir_socket_is_up(link->socket);
     link->was_up |= is_up;
@@ -105,8 +104,10 @@ static choir_status link_send(choir_engine_link *link, const ProtobufCMessage *m
         return status;
     const choir_part part = {bytes, length};
     const int64_t deadline = choir_clock_us() + timeout_ms * INT64_C(1000);
-    while (is_lost(link) || choir_socket_send(link->socket, &part, 1) != CHOIR_DELIVERED) {
-        if (choir_clock_us() >= deadline || is_lost(link)) {
+    /* Before the first connection a message waits; one whose taker has gone would wait in vain. */
+    while (choir_engine_link_is_lost(link) ||
+           choir_socket_send(link->socket, &part, 1) != CHOIR_DELIVERED) {
+        if (choir_clock_us() >= deadline || choir_engine_link_is_lost(link)) {
             status = choir_fail(CHOIR_EUNAVAILABLE, "the other end of the engine link is gone");
             break;
         }
