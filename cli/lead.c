@@ -173,6 +173,7 @@ static choir_status send_status(lead *l, uint64_t serial)
         answer.n_pages = (uint32_t)load.n_pages;
         answer.n_pages_used = (uint32_t)load.n_pages_used;
         answer.n_pages_kept = (uint32_t)load.n_pages_kept;
+        answer.n_rows_gathered = load.n_rows_gathered;
         message.body_case = CHOIR__ENGINE__FROM_ENGINE__BODY_STATUS;
         message.status = &answer;
         status = choir_engine_link_send(l->link, &message);
@@ -247,7 +248,6 @@ static void submit(lead *l, const Choir__Engine__Submit *s)
         .n_top = (int)s->n_top,
         .is_score = s->is_score,
         .user_id = s->user_id,
-        .group_id = s->group_id,
         .priority = s->priority,
         .timeout_us = s->timeout_us <= INT64_MAX ? (int64_t)s->timeout_us : INT64_MAX,
         .cache_salt = s->cache_salt.data,

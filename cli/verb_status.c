@@ -67,6 +67,7 @@ static choir_json *counters_to_json(const choir_engine_counters *counters)
         {"num_preemptions_total", counters->num_preemptions_total},
         {"prefix_cache_queries_total", counters->prefix_cache_queries_total},
         {"prefix_cache_hits_total", counters->prefix_cache_hits_total},
+        {"rows_gathered_total", counters->rows_gathered_total},
         {"kv_pages", counters->kv_pages},
         {"kv_pages_used", counters->kv_pages_used},
         {"kv_pages_kept", counters->kv_pages_kept},

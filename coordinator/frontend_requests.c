@@ -401,7 +401,7 @@ static void fail_by_engine(choir_requests *requests, choir_request *request,
         fail(requests, request, CHOIR_ERROR_BUSY, "", output->retry_after_ms, now_us);
         break;
     case CHOIR_EINVALID:
-        fail(requests, request, CHOIR_ERROR_NO_TOKEN, "", 0, now_us);
+        fail(requests, request, CHOIR_ERROR_REFUSED, output->error, 0, now_us);
         break;
     case CHOIR_ENOMEM:
         fail(requests, request, CHOIR_ERROR_MEMORY, "", 0, now_us);

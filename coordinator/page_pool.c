@@ -228,13 +228,3 @@ void choir_page_pool_name(choir_page_pool *pool, int32_t number, const choir_pag
     named->has_name = true;
     pool->places[at] = number;
 }
-
-void choir_page_pool_forget(choir_page_pool *pool)
-{
-    while (pool->n_kept > 0) {
-        const int32_t number = pool->first_kept;
-        unkeep(pool, number);
-        remove_name(pool, number);
-        pool->free[pool->n_free++] = number;
-    }
-}

@@ -59,7 +59,5 @@ void choir_page_pool_use(choir_page_pool *pool, int32_t page);
 void choir_page_pool_drop(choir_page_pool *pool, int32_t page, bool is_kept);
 /* Names a page in use that has none. Where another page has that name already, nothing happens. */
 void choir_page_pool_name(choir_page_pool *pool, int32_t page, const choir_page_name *name);
-/* Frees all kept pages. */
-void choir_page_pool_forget(choir_page_pool *pool);
 
 #endif

@@ -2,6 +2,7 @@
 #include "coordinator/request_check.h"
 
 #include "common/mem.h"
+#include "coordinator/scheduler.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,14 +12,13 @@ enum {
     STOP_STRINGS_MAX = 16,
     STOP_STRING_BYTES_MAX = 256,
     STOP_TOKENS_MAX = 128,
-    BAD_WORDS_MAX = 64,
-    ALLOWED_MAX = 65536,
-    LOGIT_BIAS_MAX = 1024,
+    BAD_WORDS_MAX = CHOIR_MAX_BAD_WORDS / 2, /* each in two forms, of at most a token a byte */
     LOGPROBS_MAX = 64,
-    PRIORITY_MAX = 1000,
-    TIMEOUT_MS_MAX = 1000000000,
     CACHE_SALT_BYTES_MAX = 256,
 };
+
+_Static_assert(BAD_WORDS_MAX * 2 * STOP_STRING_BYTES_MAX <= CHOIR_MAX_BAD_WORD_TOKENS,
+               "what is checked here is not refused by the engine");
 
 /* Sampling parameters that a request left out. */
 static const Choir__Client__SamplingParams no_params = CHOIR__CLIENT__SAMPLING_PARAMS__INIT;
@@ -153,7 +153,7 @@ static int by_token(const void *a, const void *b)
 static bool is_logit_bias(const Choir__Client__SamplingParams *params, int32_t n_vocab)
 {
     const size_t n = params->n_logit_bias;
-    if (n > LOGIT_BIAS_MAX)
+    if (n > CHOIR_MAX_LOGIT_BIAS)
         return false;
     if (n > 0)
         qsort(params->logit_bias, n, sizeof(void *), by_token);
@@ -174,7 +174,7 @@ static choir_error_kind check_rules(const Choir__Client__SamplingParams *params,
     for (size_t i = 0; i < params->n_bad_words; i++)
         if (!params->bad_words[i][0] || strlen(params->bad_words[i]) > STOP_STRING_BYTES_MAX)
             return refuse(CHOIR_ERROR_BAD_WORDS, "bad_words", param);
-    if (params->n_allowed_token_ids > ALLOWED_MAX)
+    if (params->n_allowed_token_ids > CHOIR_MAX_ALLOWED)
         return refuse(CHOIR_ERROR_ALLOWED_TOKEN_IDS, "allowed_token_ids", param);
     for (size_t i = 0; i < params->n_allowed_token_ids; i++)
         if (params->allowed_token_ids[i] < 0 || params->allowed_token_ids[i] >= n_vocab)
@@ -186,9 +186,9 @@ static choir_error_kind check_rules(const Choir__Client__SamplingParams *params,
 
 static choir_error_kind check_turn(const Choir__Client__Generate *generate, const char **param)
 {
-    if (generate->priority < -PRIORITY_MAX || generate->priority > PRIORITY_MAX)
+    if (generate->priority < -CHOIR_PRIORITY_MAX || generate->priority > CHOIR_PRIORITY_MAX)
         return refuse(CHOIR_ERROR_PRIORITY, "priority", param);
-    if (generate->timeout_ms > TIMEOUT_MS_MAX)
+    if (generate->timeout_ms > CHOIR_TIMEOUT_MAX_US / 1000)
         return refuse(CHOIR_ERROR_TIMEOUT_MS, "timeout_ms", param);
     if (strlen(generate->cache_salt) > CACHE_SALT_BYTES_MAX)
         return refuse(CHOIR_ERROR_CACHE_SALT, "cache_salt", param);

@@ -179,7 +179,7 @@ static const char *words_of(choir_status status)
     case CHOIR_ENOMEM:
         return "out of memory";
     case CHOIR_EINVALID:
-        return "the request allows no token here";
+        return "allowed_token_ids, bad_words and min_tokens leave no token that may come";
     default:
         return "the model gave a value that is not finite";
     }

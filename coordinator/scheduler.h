@@ -43,8 +43,6 @@ enum {
 typedef struct choir_request {
     uint64_t id;              /* never used twice */
     uint64_t user_id;         /* whom fairness is for, and who may share its pages */
-    uint64_t group_id;        /* > 0: its pages may be shared with others of that group even where
-                               * none are kept */
     int32_t priority;         /* lower goes first */
     int64_t timeout_us;       /* from now to its end; 0: none */
     const void *cache_salt;   /* [n_cache_salt], copied: all that give the same share pages */
@@ -162,7 +160,6 @@ choir_status choir_scheduler_complete(choir_scheduler *scheduler, uint64_t step_
 typedef struct choir_scheduler_load {
     int n_running, n_waiting, n_steps_in_flight;
     int64_t n_pages, n_pages_used, n_pages_kept; /* kept: for later, taken when needed */
-    int64_t predicted_step_us;                   /* of the step made last; 0: not known */
 
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     uint64_t n_preemptions;

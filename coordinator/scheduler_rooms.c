@@ -212,7 +212,8 @@ static void count_admission(choir_scheduler *scheduler, choir_sequence *sequence
     if (scheduler->last_admission_us)
         scheduler->admission_us += (interval - scheduler->admission_us) / 8;
     scheduler->last_admission_us = now_us;
-    scheduler->count.n_cache_queries += (uint64_t)sequence->n_refill;
+    if (sequence->is_sharing)
+        scheduler->count.n_cache_queries += (uint64_t)sequence->n_refill;
     if (!sequence->was_admitted)
         sequence->admitted_us = now_us;
     sequence->was_admitted = true;

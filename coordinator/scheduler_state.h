@@ -51,7 +51,7 @@ struct choir_scheduler {
     int64_t last_admission_us;
     choir_output_token *out_tokens; /* [max_num_batched_tokens + 1] */
     choir_top_token *out_top;       /* [max_num_batched_tokens + 1][CHOIR_STEP_MAX_TOP] */
-    choir_scheduler_load count;     /* the counters since the start; predicted_step_us */
+    choir_scheduler_load count;     /* the counters since the start */
 };
 
 static inline int64_t choir_scheduler_n_running(const choir_scheduler *scheduler)

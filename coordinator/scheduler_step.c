@@ -339,6 +339,5 @@ bool choir_scheduler_next_step(choir_scheduler *scheduler, int64_t now_us,
         return false;
     scheduler->count.n_steps++;
     scheduler->n_flights++;
-    scheduler->count.predicted_step_us = choir_step_cost_predict(&scheduler->cost, flight->size);
     return true;
 }

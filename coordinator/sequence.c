@@ -134,10 +134,8 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     made->id = request->id;
     made->user_id = request->user_id;
     made->priority = request->priority;
-    made->is_sharing = keeps_pages || request->group_id;
-    if (!keeps_pages)
-        made->root = choir_page_name_root(request->group_id, NULL, 0);
-    else if (request->n_cache_salt)
+    made->is_sharing = keeps_pages;
+    if (request->n_cache_salt)
         made->root = choir_page_name_root(0, request->cache_salt, request->n_cache_salt);
     else
         made->root = choir_page_name_root(request->user_id, NULL, 0);

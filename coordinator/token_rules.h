@@ -16,8 +16,8 @@
 enum {
     CHOIR_MAX_LOGIT_BIAS = 1024,
     CHOIR_MAX_ALLOWED = 65536,
-    CHOIR_MAX_BAD_WORDS = 256,
-    CHOIR_MAX_BAD_WORD_TOKENS = 4096, /* of all of them together */
+    CHOIR_MAX_BAD_WORDS = 128,
+    CHOIR_MAX_BAD_WORD_TOKENS = 32768, /* of all of them together */
 };
 
 /* Borrowed by choir_token_rules_create(), which copies. All zero: no rules. */

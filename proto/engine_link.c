@@ -59,11 +59,6 @@ void choir_engine_link_destroy(choir_engine_link **link)
     *link = NULL;
 }
 
-bool choir_engine_link_is_up(const choir_engine_link *link)
-{
-    return choir_socket_is_up(link->socket);
-}
-
 choir_socket *choir_engine_link_socket(const choir_engine_link *link)
 {
     return link->socket;

@@ -41,11 +41,9 @@ choir_status choir_engine_link_receive(choir_engine_link *link, int timeout_ms,
 /* EUNAVAILABLE: the front end is gone, or took nothing for 10 s. */
 choir_status choir_engine_link_send(choir_engine_link *link,
                                     const Choir__Engine__FromEngine *message) CHOIR_MUST_CHECK;
-/* Whether the other side is connected at this moment. */
-bool choir_engine_link_is_up(const choir_engine_link *link);
 /*
- * Whether it was, when something was sent or this was asked, and is no longer: a lead that sees
- * this has lost its front end, and ends.
+ * Whether the other side was connected, when something was sent or this was asked, and is no
+ * longer: a lead that sees this has lost its front end, and ends.
  */
 bool choir_engine_link_is_lost(choir_engine_link *link);
 

@@ -57,9 +57,7 @@ static const choir_error_entry entries[CHOIR_ERROR_KINDS] = {
                                 "at most 1024 entries of -100 to 100, each for another token of "
                                 "the vocabulary"},
     [CHOIR_ERROR_TRUNCATE] = {INVALID, 400, false, 0, "must be from 1 to 2147483647"},
-    [CHOIR_ERROR_NO_TOKEN] = {INVALID, 400, false, 0,
-                              "allowed_token_ids, bad_words and min_tokens together leave no token "
-                              "that may come"},
+    [CHOIR_ERROR_REFUSED] = {INVALID, 400, false, 0, "the engine cannot serve this request"},
     [CHOIR_ERROR_MAX_TOKENS] = {INVALID, 400, false, 0, "must be from 1 to 2147483647"},
     [CHOIR_ERROR_N] = {INVALID, 400, false, 0, "must be 1; send the request several times instead"},
     [CHOIR_ERROR_STOP] = {INVALID, 400, false, 0, "at most 16 strings of 1 to 256 bytes"},

@@ -30,6 +30,7 @@ typedef struct choir_engine_counters {
     uint64_t prompt_tokens_total, generation_tokens_total; /* computed */
     uint64_t num_preemptions_total; /* sequences that were put back and computed again */
     uint64_t prefix_cache_queries_total, prefix_cache_hits_total; /* tokens */
+    uint64_t rows_gathered_total; /* whole rows of logits that the sampler needed */
     uint32_t kv_pages, kv_pages_used, kv_pages_kept;
 } choir_engine_counters;
 

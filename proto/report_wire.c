@@ -173,6 +173,7 @@ void choir_engine_counters_read(const Choir__Engine__EngineStatus *message,
         .kv_pages = message->n_pages,
         .kv_pages_used = message->n_pages_used,
         .kv_pages_kept = message->n_pages_kept,
+        .rows_gathered_total = message->n_rows_gathered,
     };
 }
 
@@ -188,6 +189,7 @@ void choir_engine_counters_write(const choir_engine_counters *counters,
     message->kv_pages = counters->kv_pages;
     message->kv_pages_used = counters->kv_pages_used;
     message->kv_pages_kept = counters->kv_pages_kept;
+    message->rows_gathered_total = counters->rows_gathered_total;
 }
 
 void choir_engine_counters_read_status(const Choir__Client__Counters *message,
@@ -202,5 +204,6 @@ void choir_engine_counters_read_status(const Choir__Client__Counters *message,
         .kv_pages = message->kv_pages,
         .kv_pages_used = message->kv_pages_used,
         .kv_pages_kept = message->kv_pages_kept,
+        .rows_gathered_total = message->rows_gathered_total,
     };
 }

@@ -94,13 +94,15 @@ def check_settings(home):
     cli.check(stop not in longer.token_ids[:first + 5] and len(longer.token_ids) > first + 5, "min_tokens")
     cut = streams.ask(client, **prompt, truncate_prompt_tokens=7)
     cli.equal(cut, streams.ask(client, **dict(prompt, token_ids=prompt["token_ids"][-7:])), "a truncated prompt")
-    for wrong, code in (({"timeout_ms": 20, "max_tokens": 3000}, 4),
-                        ({"allowed_token_ids": [5], "stop_token_ids": [5], "min_tokens": 2}, 3)):
+    for wrong, code, words in (({"timeout_ms": 20, "max_tokens": 400}, 4, "timeout_ms"),
+                               ({"allowed_token_ids": [5], "stop_token_ids": [5], "min_tokens": 2}, 3,
+                                "leave no token")):
         try:
             streams.ask(client, **dict(prompt, **wrong))
             cli.fail(f"{wrong} was answered")
         except streams.ChoirError as error:
             cli.equal(error.error.code, code, f"{wrong}")
+            cli.check(words in error.error.message, f"{wrong}: {error.error.message}")
     cli.equal(counters(home).kv_pages_used, 0, "pages in use at the end")
     client.close()
     serve.kill(signal.SIGTERM)

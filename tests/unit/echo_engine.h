@@ -53,8 +53,10 @@ typedef struct echo_engine {
     bool is_silent; /* says nothing at all: as if it hung */
     bool is_held;   /* makes no step */
     bool has_shutdown;
-    bool is_many;  /* ECHO_TOKENS_A_STEP tokens a step, at most ECHO_STEPS_AHEAD of the front end */
-    bool is_bad;   /* fails each request, in one message with the first tokens */
+    bool is_many; /* ECHO_TOKENS_A_STEP tokens a step, at most ECHO_STEPS_AHEAD of the front end */
+    bool is_bad;  /* fails each request, in one message with the first tokens, ... */
+    choir_status failure; /* ... with this status */
+    uint32_t retry_after_ms;
     bool is_ended; /* by the test */
     size_t n_active, n_submits, n_aborts;
     choir_frontend *frontend; /* whose counters pace is_many */
@@ -90,6 +92,8 @@ static inline void echo_send(echo_engine *engine, Choir__Engine__Output *output)
     failure.id = output->id;
     failure.finish = CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR;
     failure.error = words;
+    failure.error_status = engine->failure;
+    failure.retry_after_ms = engine->retry_after_ms;
     message.body_case = CHOIR__ENGINE__FROM_ENGINE__BODY_OUTPUTS;
     message.outputs = &outputs;
     /* The front end may have stopped; then nobody is there to tell. */
@@ -400,7 +404,7 @@ typedef struct echo_answer {
     choir_usage usage;
     choir_timings timings;
     choir_status status;
-    uint32_t code;
+    uint32_t code, told_retry_ms;
     char param[64], message[512];
 } echo_answer;
 
@@ -445,6 +449,7 @@ static inline void echo_collect(echo_answer *answer, const choir_event *event)
         answer->is_error = true;
         answer->status = event->status;
         answer->code = event->code;
+        answer->told_retry_ms = event->retry_after_ms;
         snprintf(answer->param, sizeof answer->param, "%s", event->param);
         snprintf(answer->message, sizeof answer->message, "%s", event->message);
         break;

@@ -81,6 +81,37 @@ static void tokens_before_an_error_come_before_it(void **state)
     choir_client_destroy(&client);
 }
 
+/* The engine's status decides what a client is told, and when it may try again. */
+static void failures_of_the_engine_are_told_by_kind(void **state)
+{
+    static const struct {
+        choir_status failure;
+        uint32_t retry_after_ms, code, told_retry_ms;
+        bool has_words;
+    } cases[] = {
+        {CHOIR_EENGINE, 0, 13, 0, true},
+        {CHOIR_EINVALID, 0, 3, 0, true},
+        {CHOIR_ETIMEOUT, 0, 4, 0, false},
+        {CHOIR_ENOMEM, 0, 8, 1000, false},
+        {CHOIR_EUNAVAILABLE, 7300, 8, 7300, false},
+    };
+    echo_service *service = *state;
+    choir_client *client = echo_connect(service);
+    const choir_generate_request request = echo_request_text("ab", 0);
+    echo_set(service, &service->engine.is_bad, true);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        service->engine.failure = cases[i].failure; /* nothing is under way */
+        service->engine.retry_after_ms = cases[i].retry_after_ms;
+        echo_answer *answer = echo_generate(client, &request);
+        assert_true(answer->is_error);
+        assert_int_equal(answer->code, cases[i].code);
+        assert_int_equal(answer->told_retry_ms, cases[i].told_retry_ms);
+        assert_int_equal(strstr(answer->message, "not finite") != NULL, cases[i].has_words);
+        free(answer);
+    }
+    choir_client_destroy(&client);
+}
+
 static void lost_engine_ends_its_requests(void **state)
 {
     echo_service *service = *state;
@@ -248,6 +279,7 @@ int main(void)
         SERVICE_TEST(connection_file_says_where),
         cmocka_unit_test(start_is_waited_for_and_failure_told),
         SERVICE_TEST(tokens_before_an_error_come_before_it),
+        SERVICE_TEST(failures_of_the_engine_are_told_by_kind),
         SERVICE_TEST(lost_engine_ends_its_requests),
         SERVICE_TEST(clients_hear_of_no_path),
         SERVICE_TEST(long_words_are_cut_at_a_character),

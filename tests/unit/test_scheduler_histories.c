@@ -101,8 +101,7 @@ static void fill_order(fake_order *order, uint64_t id, int max_model_len)
     request->is_score = random_below(5) == 0;
     request->priority = random_below(4) ? 0 : random_below(5) - 2;
     request->timeout_us = random_below(8) ? 0 : 1 + random_below(4000);
-    request->group_id = (uint64_t)(random_below(4) ? 0 : 1 + random_below(2));
-    request->n_cache_salt = (size_t)(random_below(4) ? 0 : 1 + random_below(2));
+    request->n_cache_salt = (size_t)(random_below(2) ? 0 : 1 + random_below(2));
     request->cache_salt = "aa";
     order->is_accepted = order->is_aborted = false;
 }
@@ -226,7 +225,7 @@ static fake_engine *random_engine(void)
         .limits = limits,
         .n_stages = 1 + random_below(FAKE_STAGES),
         .max_waiting = 1 + random_below(12),
-        .keeps_pages = random_below(3),
+        .keeps_pages = random_below(6),
         .max_step_us = random_below(2) * (1 + random_below(200)),
     });
 }

@@ -149,20 +149,20 @@ static void test_who_shares_with_whom(void **state)
     fake_destroy(engine);
 }
 
-static void test_without_a_cache_only_groups_share(void **state)
+static void test_nobody_shares_without_a_cache(void **state)
 {
     fake_engine *engine = create(&limits, false);
     (void)state;
     for (uint64_t id = 0; id < 4; id++) {
-        choir_request request = prompt(id, 1, 41, 2);
-        request.group_id = id < 2 ? 7 : 0;
+        const choir_request request = prompt(id, 1, 41, 2);
         submit(engine, &request);
     }
     fake_drain(engine);
-    const int expected[] = {0, 40, 0, 0};
     for (int id = 0; id < 4; id++)
-        assert_int_equal(engine->records[id].n_cached, expected[id]);
+        assert_int_equal(engine->records[id].n_cached, 0);
+    assert_int_equal(engine->n_rows, 4 * 42);
     assert_int_equal(load_of(engine).n_pages_kept, 0);
+    assert_int_equal(load_of(engine).n_cache_queries, 0);
     fake_destroy(engine);
 }
 
@@ -414,7 +414,7 @@ int main(void)
         cmocka_unit_test(test_the_last_position_is_always_computed),
         cmocka_unit_test(test_an_answer_is_found_again),
         cmocka_unit_test(test_who_shares_with_whom),
-        cmocka_unit_test(test_without_a_cache_only_groups_share),
+        cmocka_unit_test(test_nobody_shares_without_a_cache),
         cmocka_unit_test(test_who_waits_for_a_page_goes_on_when_it_does_not_come),
         cmocka_unit_test(test_scores_are_computed_and_shared),
         cmocka_unit_test(test_the_newest_is_put_back_when_pages_run_out),
