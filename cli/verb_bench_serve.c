@@ -326,8 +326,8 @@ static choir_status report(const load *l, int64_t duration_us)
     }
     for (size_t i = 0; status == CHOIR_OK && i < l->n; i++)
         if (!l->records[i].is_done)
-            return choir_fail(CHOIR_EENGINE, "request %zu failed: %s (%lld of %zu did)", i,
-                              l->records[i].error, (long long)figures.n_failed, l->n);
+            return choir_fail(CHOIR_EENGINE, "%lld of %zu requests failed, the first with: %s",
+                              (long long)figures.n_failed, l->n, l->records[i].error);
     return status;
 }
 
