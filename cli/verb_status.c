@@ -129,11 +129,11 @@ static choir_status print_for_people(const choir_service_status *status)
     if (printed == CHOIR_OK)
         printed = choir_print("\n");
     if (printed == CHOIR_OK && status->counters.prefix_cache_queries_total > 0)
-        printed =
-            choir_print("prefixes  %.1f %% of the prompts' tokens were kept from others; %llu "
-                        "sequences were put back for want of pages\n",
-                        (double)status->cache_hit_rate * 100,
-                        (unsigned long long)status->counters.num_preemptions_total);
+        printed = choir_print(
+            "prefixes  %.1f %% of the prompts' tokens were there from earlier ones; %llu "
+            "sequences put back for want of pages\n",
+            (double)status->cache_hit_rate * 100,
+            (unsigned long long)status->counters.num_preemptions_total);
     if (printed == CHOIR_OK && status->n_bad_frames > 0)
         printed = choir_print("dropped   %llu messages that were not of the protocol\n",
                               (unsigned long long)status->n_bad_frames);
