@@ -98,6 +98,7 @@ void choir_outbox_take(void *context, const choir_output *output)
     choir__engine__output__init(copy);
     copy->id = output->id;
     copy->n_tokens = (size_t)output->n_tokens;
+    copy->is_prompt = output->is_prompt;
     copy->finish = (Choir__Engine__FinishReason)output->finish;
     copy->error_status = (uint32_t)output->status;
     copy->error = (char *)(uintptr_t)output->error; /* a fixed text; packing only reads it */

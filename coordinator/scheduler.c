@@ -185,12 +185,13 @@ static const char *words_of(choir_status status)
     }
 }
 
-static void tell(choir_scheduler *scheduler, choir_sequence *sequence, int n_tokens,
+static void tell(choir_scheduler *scheduler, choir_sequence *sequence, int n_tokens, bool is_prompt,
                  choir_finish finish, choir_status status, int64_t now_us)
 {
     choir_output output = {.id = sequence->id,
                            .tokens = scheduler->out_tokens,
                            .n_tokens = n_tokens,
+                           .is_prompt = is_prompt,
                            .finish = finish,
                            .status = status,
                            .error = ""};
@@ -212,7 +213,7 @@ static void forget(choir_scheduler *scheduler, choir_sequence *sequence)
 void choir_scheduler_end(choir_scheduler *scheduler, choir_sequence *sequence, int n_tokens,
                          choir_finish finish, choir_status status, int64_t now_us)
 {
-    tell(scheduler, sequence, n_tokens, finish, status, now_us);
+    tell(scheduler, sequence, n_tokens, false, finish, status, now_us);
     sequence->is_ended = true;
     if (sequence->is_waiting)
         choir_fair_queue_remove(scheduler->queue, sequence);
@@ -243,15 +244,6 @@ static void set_out(choir_scheduler *scheduler, int index, int32_t id, float log
     for (; row && n < n_top && n < row->n_top; n++)
         top[n] = (choir_top_token){row->top_ids[n], row->top_logits[n] - row->lse};
     scheduler->out_tokens[index] = (choir_output_token){id, logprob, n, top};
-}
-
-static void tell_or_end(choir_scheduler *scheduler, choir_sequence *sequence, int n_tokens,
-                        choir_finish finish, int64_t now_us)
-{
-    if (finish)
-        choir_scheduler_end(scheduler, sequence, n_tokens, finish, CHOIR_OK, now_us);
-    else if (n_tokens > 0)
-        tell(scheduler, sequence, n_tokens, finish, CHOIR_OK, now_us);
 }
 
 /* The token that its settings choose, and its logit; see choir_sampler_pick_from(). */
@@ -321,10 +313,13 @@ static void take_token(choir_scheduler *scheduler, choir_sequence *sequence,
         finish = CHOIR_FINISH_STOP;
     else if (sequence->n_tokens == sequence->n_prompt + sequence->n_new_max)
         finish = CHOIR_FINISH_LENGTH;
-    tell_or_end(scheduler, sequence, 1, finish, now_us);
+    if (finish)
+        choir_scheduler_end(scheduler, sequence, 1, finish, CHOIR_OK, now_us);
+    else
+        tell(scheduler, sequence, 1, false, finish, CHOIR_OK, now_us);
 }
 
-/* The next n_rows scored tokens, and in front of the first of them the prompt's first. */
+/* The next n_rows tokens of the prompt, and in front of the first of them the prompt's first. */
 static void take_scores(choir_scheduler *scheduler, choir_sequence *sequence,
                         const choir_row_result *rows, int n_rows, int64_t now_us)
 {
@@ -337,13 +332,14 @@ static void take_scores(choir_scheduler *scheduler, choir_sequence *sequence,
             return;
         }
         set_out(scheduler, n, sequence->tokens[sequence->n_scored + n],
-                rows[i].target_logit - rows[i].lse, &rows[i], sequence->n_top);
+                rows[i].target_logit - rows[i].lse, &rows[i], sequence->n_prompt_top);
         n++;
     }
     sequence->n_scored += n;
-    tell_or_end(scheduler, sequence, n,
-                sequence->n_scored == sequence->n_prompt ? CHOIR_FINISH_SCORED : CHOIR_FINISH_NONE,
-                now_us);
+    if (sequence->is_score && sequence->n_scored == sequence->n_prompt)
+        choir_scheduler_end(scheduler, sequence, n, CHOIR_FINISH_SCORED, CHOIR_OK, now_us);
+    else if (n > 0)
+        tell(scheduler, sequence, n, !sequence->is_score, CHOIR_FINISH_NONE, CHOIR_OK, now_us);
 }
 
 /*
@@ -372,9 +368,11 @@ static void take_part(choir_scheduler *scheduler, const choir_flight_part *part,
             return;
         choir_sequence_remove(&scheduler->ended, sequence);
         forget(scheduler, sequence);
-    } else if (sequence->is_score) {
+    } else if (part->is_scored) {
         take_scores(scheduler, sequence, rows, part->n_wanted, now_us);
     } else if (part->n_wanted) {
+        if (sequence->wants_prompt_logprobs && sequence->n_scored == 0)
+            take_scores(scheduler, sequence, NULL, 0, now_us); /* of a prompt of one token */
         take_token(scheduler, sequence, rows, now_us);
     }
 }

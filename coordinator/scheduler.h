@@ -47,6 +47,7 @@ typedef struct choir_request {
     int64_t timeout_us;       /* from now to its end; 0: none */
     const void *cache_salt;   /* [n_cache_salt], copied: all that give the same share pages */
     size_t n_cache_salt;      /* 0: none */
+    uint64_t group_id;        /* 0: none; those of one share pages also where none are kept */
     const int32_t *token_ids; /* [n_token_ids] the prompt, copied */
     int64_t n_token_ids;
     choir_sampling sampling;
@@ -57,6 +58,8 @@ typedef struct choir_request {
     bool wants_logprobs;
     int n_top;     /* alternatives a token, 0..CHOIR_STEP_MAX_TOP */
     bool is_score; /* log-probabilities of the prompt's own tokens, nothing generated */
+    bool wants_prompt_logprobs; /* those, and then an answer */
+    int n_prompt_top;           /* alternatives for each of those */
 } choir_request;
 
 /* Values are those of FinishReason in proto/engine.proto. */
@@ -93,6 +96,7 @@ typedef struct choir_output {
     uint64_t id;
     const choir_output_token *tokens; /* new ones, in order */
     int n_tokens;
+    bool is_prompt; /* they are the prompt's */
     choir_finish finish;
     choir_status status;    /* CHOIR_OK, but with CHOIR_FINISH_ERROR */
     const char *error;      /* a fixed text; "" unless CHOIR_FINISH_ERROR */

@@ -87,7 +87,8 @@ bool choir_scheduler_secure_pages(choir_scheduler *scheduler, choir_sequence *se
 /* Positions that may come from the cache: not those whose logits are wanted. */
 static int64_t reusable_positions(const choir_sequence *sequence)
 {
-    return sequence->is_score ? sequence->wanted_from : sequence->n_refill - 1;
+    const bool is_wanted = sequence->is_score || sequence->wanted_from < sequence->n_score_rows;
+    return is_wanted ? sequence->wanted_from : sequence->n_refill - 1;
 }
 
 /* The page of the pool that a prefill could use next, or -1. */
@@ -244,9 +245,8 @@ static choir_sequence *find_poorest(choir_scheduler *scheduler, const choir_sequ
 
 static void set_refill(choir_sequence *sequence)
 {
-    if (sequence->is_score)
-        sequence->wanted_from = sequence->n_scored > 0 ? sequence->n_scored - 1 : 0;
-    else
+    sequence->wanted_from = sequence->n_scored > 0 ? sequence->n_scored - 1 : 0;
+    if (!sequence->is_score)
         sequence->n_refill = sequence->n_tokens;
 }
 

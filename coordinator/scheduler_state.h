@@ -16,6 +16,7 @@
 typedef struct choir_flight_part {
     choir_sequence *sequence;
     int32_t n_wanted;
+    bool is_scored; /* what is wanted are the prompt's own tokens */
 } choir_flight_part;
 
 typedef struct choir_flight {

@@ -41,10 +41,11 @@ static bool is_in(const draft *d, const choir_sequence *sequence)
 static void set_wanted(const choir_sequence *sequence, choir_step_sequence *part)
 {
     const int64_t first = part->first_position, n = part->n_tokens;
-    if (sequence->is_score) {
-        const int64_t from = sequence->n_prompt > 1 ? sequence->wanted_from - first : n;
+    if (choir_sequence_is_scoring(sequence)) {
+        const int64_t from = sequence->n_score_rows > 0 ? sequence->wanted_from - first : n;
         part->first_wanted = (int32_t)(from < 0 ? 0 : from < n ? from : n);
         part->flags = CHOIR_SEQUENCE_HAS_TARGETS;
+        part->n_top = sequence->n_prompt_top;
         return;
     }
     part->first_wanted = (int32_t)(n - (first + n == sequence->n_tokens));
@@ -120,7 +121,8 @@ static void add_part(draft *d, choir_sequence *sequence, int64_t n)
     set_wanted(sequence, &part);
     if (flight->n_parts == 0)
         choir_step_builder_begin(d->builder, flight->step_id);
-    if (!sequence->is_score && !choir_sequence_is_plain(sequence) && part.first_wanted < n)
+    const bool is_scored = choir_sequence_is_scoring(sequence);
+    if (!is_scored && !choir_sequence_is_plain(sequence) && part.first_wanted < n)
         add_settings(d, sequence, &part);
     const choir_status status = choir_step_builder_add(
         d->builder, &part, sequence->tokens + first, sequence->pages + sequence->n_told,
@@ -137,7 +139,7 @@ static void add_part(draft *d, choir_sequence *sequence, int64_t n)
     sequence->step_id = flight->step_id;
     choir_scheduler_publish_pages(scheduler, sequence);
     const int32_t n_wanted = part.n_tokens - part.first_wanted;
-    flight->parts[flight->n_parts++] = (choir_flight_part){sequence, n_wanted};
+    flight->parts[flight->n_parts++] = (choir_flight_part){sequence, n_wanted, is_scored};
     flight->n_wanted += n_wanted;
     flight->size = choir_step_size_add(flight->size, choir_step_size_of(first, n));
     d->n_rows -= n;
@@ -218,6 +220,10 @@ static void add_chunk(draft *d, choir_sequence *sequence, int64_t n)
     const int64_t n_ready = choir_sequence_ready(sequence);
     n = n < n_ready ? n : n_ready;
     n = n < d->n_rows ? n : d->n_rows;
+    /* Rows that tell of the prompt's tokens and the one that chooses the next stand apart. */
+    if (sequence->n_scheduled < sequence->n_score_rows &&
+        n > sequence->n_score_rows - sequence->n_scheduled)
+        n = sequence->n_score_rows - sequence->n_scheduled;
     if (d->max_us > 0 && n > d->n_known_rows - d->flight->size.n_rows)
         n = d->n_known_rows - d->flight->size.n_rows;
     if (d->max_us > 0 && n > 0)

@@ -50,9 +50,11 @@ static choir_status check_request(const choir_step_limits *limits, const choir_r
         return choir_fail(CHOIR_EINVALID,
                           "token_ids: a prompt of %lld tokens; the context has room for %lld",
                           (long long)request->n_token_ids, (long long)room);
-    if (request->n_top < 0 || request->n_top > CHOIR_STEP_MAX_TOP)
-        return choir_fail(CHOIR_EINVALID, "n_top is %d; give 0 to %d", request->n_top,
-                          CHOIR_STEP_MAX_TOP);
+    const int n_top = request->n_top < 0 || request->n_top > CHOIR_STEP_MAX_TOP
+                          ? request->n_top
+                          : request->n_prompt_top;
+    if (n_top < 0 || n_top > CHOIR_STEP_MAX_TOP)
+        return choir_fail(CHOIR_EINVALID, "n_top is %d; give 0 to %d", n_top, CHOIR_STEP_MAX_TOP);
     if (request->priority < -CHOIR_PRIORITY_MAX || request->priority > CHOIR_PRIORITY_MAX)
         return choir_fail(CHOIR_EINVALID, "priority is %d; give %d to %d", request->priority,
                           -CHOIR_PRIORITY_MAX, CHOIR_PRIORITY_MAX);
@@ -94,6 +96,7 @@ static choir_status plan_sequence(const choir_step_limits *limits, const choir_r
         sequence->n_new_max = request->max_tokens < room ? request->max_tokens : room;
         n_positions = n + sequence->n_new_max - 1; /* the last token is not fed back */
     }
+    sequence->n_score_rows = request->is_score || request->wants_prompt_logprobs ? n - 1 : 0;
     sequence->n_pages_most = choir_ceil_div(n_positions, limits->page_positions);
     sequence->n_refill = sequence->n_rows;
     if (sequence->n_pages_most > limits->n_pages)
@@ -134,15 +137,19 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     made->id = request->id;
     made->user_id = request->user_id;
     made->priority = request->priority;
-    made->is_sharing = keeps_pages;
-    if (request->n_cache_salt)
+    made->is_sharing = keeps_pages || request->group_id;
+    if (!keeps_pages)
+        made->root = choir_page_name_root(request->group_id, NULL, 0);
+    else if (request->n_cache_salt)
         made->root = choir_page_name_root(0, request->cache_salt, request->n_cache_salt);
     else
         made->root = choir_page_name_root(request->user_id, NULL, 0);
     made->sampling = request->sampling;
     made->n_stop_ids = request->n_stop_token_ids;
     made->n_top = request->n_top;
+    made->n_prompt_top = request->is_score ? request->n_top : request->n_prompt_top;
     made->wants_logprobs = request->wants_logprobs;
+    made->wants_prompt_logprobs = request->wants_prompt_logprobs;
     made->is_score = request->is_score;
     made->n_candidates = FIRST_CANDIDATES;
     made->arrival_us = now_us;
@@ -210,6 +217,11 @@ int64_t choir_sequence_ready(const choir_sequence *sequence)
 bool choir_sequence_is_decoding(const choir_sequence *sequence)
 {
     return sequence->n_scheduled >= sequence->n_refill;
+}
+
+bool choir_sequence_is_scoring(const choir_sequence *sequence)
+{
+    return sequence->is_score || sequence->n_scheduled < sequence->n_score_rows;
 }
 
 bool choir_sequence_yields_to(const choir_sequence *sequence, const choir_sequence *other)

@@ -30,11 +30,12 @@ typedef struct choir_sequence {
     choir_page_name root;   /* what the names begin with */
     int64_t n_prompt, n_tokens;
     int64_t n_rows;      /* that its prompt needs: n_prompt, a score one fewer */
+    int64_t n_score_rows; /* of them so many tell of the prompt's own tokens; the first ones */
     int64_t n_new_max;   /* tokens that it may generate */
     int64_t n_scheduled; /* positions that are in steps or came from the cache */
     int64_t n_refill;    /* positions to compute before it decodes, since it was admitted last */
-    int64_t n_scored;    /* tokens of a score that were told */
-    int64_t wanted_from; /* a score: the first position whose logits are still wanted */
+    int64_t n_scored;    /* tokens of the prompt that were told */
+    int64_t wanted_from; /* the first of the score rows that is still wanted */
     int64_t n_pages, n_pages_most;
     int64_t n_told;               /* of its pages the ranks know so many */
     int64_t n_names, n_published; /* known names; pages whose name the pool was told */
@@ -42,10 +43,10 @@ typedef struct choir_sequence {
     int64_t arrival_us, admitted_us, first_token_us, deadline_us;
     uint64_t step_id; /* the last step that it is part of */
     int32_t priority;
-    int n_stop_ids, n_top, slot;
+    int n_stop_ids, n_top, n_prompt_top, slot;
     int n_in_flight;  /* steps that it is part of */
     int n_candidates; /* that its filters want of the shards; 0: they get the whole row */
-    bool wants_logprobs, is_score;
+    bool wants_logprobs, wants_prompt_logprobs, is_score;
     bool needs_row;  /* the candidates proved nothing: the last position comes once more */
     bool is_sharing; /* its pages have names */
     bool is_waiting, is_running, was_admitted;
@@ -80,6 +81,8 @@ choir_status choir_sequence_prepare(choir_sequence *sequence) CHOIR_MUST_CHECK;
 
 /* Known tokens that are not in a step yet; 0 for one that has ended. */
 int64_t choir_sequence_ready(const choir_sequence *sequence);
+/* Whether its next rows tell of the prompt's own tokens. */
+bool choir_sequence_is_scoring(const choir_sequence *sequence);
 /* Whether all that was known when it was admitted is in steps: then it takes one token a step. */
 bool choir_sequence_is_decoding(const choir_sequence *sequence);
 /*

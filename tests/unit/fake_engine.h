@@ -37,6 +37,7 @@ enum {
 /* All that was told of one request. */
 typedef struct fake_record {
     int n_tokens, n_ends;
+    int n_prompt; /* of the tokens: the first ones, told of the prompt before an answer */
     choir_output_token tokens[FAKE_LENGTH]; /* without their alternatives, which `top` sums up */
     uint64_t top[FAKE_LENGTH];
     choir_finish finish;
@@ -143,6 +144,10 @@ static inline void fake_take(void *context, const choir_output *output)
     assert_true(output->n_tokens > 0 || output->finish);
     assert_non_null(output->error);
     assert_int_equal(output->error[0] != 0, output->finish == CHOIR_FINISH_ERROR);
+    if (output->is_prompt) {
+        assert_int_equal(record->n_prompt, record->n_tokens);
+        record->n_prompt += output->n_tokens;
+    }
     for (int i = 0; i < output->n_tokens; i++)
         fake_record_token(record, &output->tokens[i]);
     record->n_ends += output->finish != CHOIR_FINISH_NONE;

@@ -279,6 +279,58 @@ static void test_scores(void **state)
     fake_destroy(engine);
 }
 
+/* All of the prompt is told before the answer, which is the same as without. */
+static void test_log_probabilities_of_the_prompt(void **state)
+{
+    fake_engine *engine = fake_create(&limits, 1, 0);
+    (void)state;
+    for (uint64_t id = 0; id < 4; id++) {
+        choir_request request = prompt(id, id < 2 ? 14 : 1, 3);
+        request.wants_prompt_logprobs = id % 2;
+        request.n_prompt_top = 2;
+        submit(engine, &request);
+    }
+    fake_drain(engine);
+    for (int id = 1; id < 4; id += 2) {
+        const fake_record *record = &engine->records[id], *without = &engine->records[id - 1];
+        const int n_prompt = id == 1 ? 14 : 1;
+        float logits[FAKE_V], lse;
+        assert_int_equal(record->n_prompt, n_prompt);
+        assert_int_equal(record->n_tokens, n_prompt + 3);
+        assert_true(isnan(record->tokens[0].logprob));
+        for (int i = 1; i < n_prompt; i++) {
+            assert_true(fake_row(ids, i, logits, &lse));
+            assert_true(record->tokens[i].logprob == logits[ids[i]] - lse);
+            assert_int_equal(record->tokens[i].n_top, 2);
+        }
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(record->tokens[n_prompt + i].id, without->tokens[i].id);
+    }
+    fake_destroy(engine);
+}
+
+/* Without a cache, too, the choices of one request compute the pages of their prompt once. */
+static void test_a_group_shares_its_prompt(void **state)
+{
+    choir_scheduler_load load;
+    (void)state;
+    for (uint64_t group = 0; group < 2; group++) {
+        fake_engine *engine = fake_create(&limits, 1, 0);
+        for (uint64_t id = 0; id < 3; id++) {
+            choir_request request = prompt(id, 14, 2);
+            request.group_id = group;
+            submit(engine, &request);
+        }
+        fake_drain(engine);
+        choir_scheduler_get_load(engine->scheduler, &load);
+        const int n_shared = 14 / limits.page_positions * limits.page_positions;
+        assert_true(n_shared > 0);
+        assert_int_equal(engine->n_rows, 3 * (14 + 1) - (group ? 2 * n_shared : 0));
+        assert_int_equal(load.n_pages_kept, 0);
+        fake_destroy(engine);
+    }
+}
+
 static void test_ends(void **state)
 {
     fake_engine *engine = fake_create(&limits, 1, 0);
@@ -419,6 +471,8 @@ int main(void)
         cmocka_unit_test(test_admission_waits_for_pages_in_order),
         cmocka_unit_test(test_what_the_step_asks_for),
         cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_log_probabilities_of_the_prompt),
+        cmocka_unit_test(test_a_group_shares_its_prompt),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_abort_frees_at_once),
         cmocka_unit_test(test_a_bad_row_ends_its_request_only),
