@@ -24,23 +24,38 @@ static choir_status end_line(const choir_reply *answer)
     return choir_print_text("\n", 1);
 }
 
+static choir_status print_answers(const choir_reply *reply)
+{
+    choir_status status = CHOIR_OK;
+    for (size_t i = 0; i <= reply->n_others && status == CHOIR_OK; i++) {
+        const choir_reply *answer = i == 0 ? reply : &reply->others[i - 1];
+        status = choir_print("--- %zu of %zu\n", i + 1, reply->n_others + 1);
+        if (status == CHOIR_OK && answer->text_length > 0)
+            status = choir_print_text(answer->text, answer->text_length);
+        if (status == CHOIR_OK)
+            status = end_line(answer);
+    }
+    return status;
+}
+
 choir_status choir_generation_run(choir_contact *contact, const choir_generate_request *request,
                                   bool is_streamed, choir_reply *answer)
 {
     char request_id[CHOIR_REQUEST_ID_SIZE];
     bool is_cancelled = false;
+    const bool has_one = request->sampling.n <= 1;
     choir_event event;
     choir_status status = choir_client_generate(choir_contact_client(contact), request, request_id);
     while (status == CHOIR_OK && !answer->is_finished) {
         status = next_event(contact, request_id, &is_cancelled, &event);
-        if (status == CHOIR_OK && is_streamed && event.text_length > 0)
+        if (status == CHOIR_OK && is_streamed && has_one && event.text_length > 0)
             status = choir_print_text(event.text, event.text_length);
         if (status == CHOIR_OK)
             status = choir_reply_add(answer, &event);
     }
     if (is_streamed &&
         (answer->text_length > 0 || (answer->is_finished && answer->status == CHOIR_OK))) {
-        const choir_status end = end_line(answer);
+        const choir_status end = has_one ? end_line(answer) : print_answers(answer);
         status = status == CHOIR_OK ? end : status;
     }
     if (status == CHOIR_OK)

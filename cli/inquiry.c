@@ -56,6 +56,8 @@ static const choir_flag flags[] = {
      CHOIR_FLAG_STRING, AT(cache_salt), 0, 0, NULL},
     {"--logprobs", "[K]", "log-probabilities of the tokens, and K alternatives (0 to 64) for each",
      CHOIR_FLAG_OPTIONAL, AT(logprobs), 0, 64, NULL},
+    {"--prompt-logprobs", "[K]", "the same for the tokens of the prompt", CHOIR_FLAG_OPTIONAL,
+     AT(prompt_logprobs), 0, 64, NULL},
     {"--keep-special-tokens", NULL, "control words appear in the text", CHOIR_FLAG_BOOL,
      AT(keep_special_tokens), 0, 0, NULL},
 };
@@ -70,7 +72,8 @@ choir_sampling_options choir_sampling_options_default(void)
                                     .top_k = -1,
                                     .max_tokens = -1,
                                     .seed = -1,
-                                    .logprobs = -1};
+                                    .logprobs = -1,
+                                    .prompt_logprobs = -1};
 }
 
 choir_flag_group choir_sampling_flags(choir_sampling_options *options)
@@ -111,6 +114,8 @@ choir_status choir_inquiry_create(const choir_sampling_options *options, choir_i
                      .ignore_eos = options->ignore_eos},
         .wants_logprobs = options->logprobs >= 0,
         .n_top = options->logprobs > 0 ? options->logprobs : 0,
+        .wants_prompt_logprobs = options->prompt_logprobs >= 0,
+        .n_prompt_top = options->prompt_logprobs > 0 ? options->prompt_logprobs : 0,
         .return_token_ids = true,
         .keep_special_tokens = options->keep_special_tokens,
         .priority = (int32_t)options->priority,
@@ -279,6 +284,8 @@ static const simple_field simple_fields[] = {
     {"max_tokens", INT64, OF(max_tokens), OF(has_max_tokens)},
     {"min_tokens", INT64, OF(min_tokens), 0},
     {"truncate_prompt_tokens", INT64, OF(truncate_prompt_tokens), OF(has_truncate_prompt_tokens)},
+    {"n", INT64, OF(n), 0},
+    {"prompt_logprobs", INT64, GENERATE(n_prompt_top), GENERATE(wants_prompt_logprobs)},
     {"ignore_eos", BOOLEAN, OF(ignore_eos), 0},
     {"include_stop_str_in_output", BOOLEAN, OF(include_stop_str_in_output), 0},
     {"priority", INT32, GENERATE(priority), 0},

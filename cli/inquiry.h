@@ -19,7 +19,7 @@ typedef struct choir_sampling_options {
     int64_t min_tokens, truncate_prompt_tokens;
     int64_t top_k, max_tokens, seed, priority, timeout_ms;
     const char *cache_salt;
-    int64_t logprobs; /* alternatives for each token; -1: no log-probabilities */
+    int64_t logprobs, prompt_logprobs; /* alternatives for each token; -1: no log-probabilities */
     bool ignore_eos, include_stop_str_in_output, keep_special_tokens;
     choir_flag_strings stop, bad_words;
     const char *stop_token_ids, *allowed_token_ids;
@@ -51,9 +51,9 @@ choir_status choir_inquiry_create(const choir_sampling_options *options,
  * temperature, top_k, top_p, min_p, typical_p, repetition_penalty, presence_penalty,
  * frequency_penalty, seed, max_tokens, min_tokens, stop, stop_token_ids, bad_words,
  * allowed_token_ids, logit_bias ({"id": bias, …}), ignore_eos, include_stop_str_in_output,
- * truncate_prompt_tokens, logprobs, skip_special_tokens, priority, timeout_ms and cache_salt, which
- * replace what the request has. null counts as not given. EINVALID
- * names a field that is unknown or of the wrong type; ranges are checked by the service.
+ * truncate_prompt_tokens, n, logprobs, prompt_logprobs, skip_special_tokens, priority, timeout_ms
+ * and cache_salt, which replace what the request has. null counts as not given. EINVALID names a
+ * field that is unknown or of the wrong type; ranges are checked by the service.
  */
 choir_status choir_inquiry_add_json(choir_inquiry *request, choir_json *json) CHOIR_MUST_CHECK;
 

@@ -55,15 +55,19 @@ static void add_tokens(choir_reply *answer, const choir_event *event)
         answer->token_ids = choir_json_make_array();
     if (answer->logprobs == NULL)
         answer->logprobs = choir_json_make_array();
+    if (answer->prompt_logprobs == NULL && event->n_prompt_logprobs > 0)
+        answer->prompt_logprobs = choir_json_make_array();
+    for (size_t i = 0; i < event->n_prompt_logprobs; i++)
+        choir_json_append(answer->prompt_logprobs,
+                          choir_logprob_to_json(&event->prompt_logprobs[i]));
     for (size_t i = 0; i < event->n_token_ids; i++)
         choir_json_append(answer->token_ids, choir_json_make_integer(event->token_ids[i]));
     for (size_t i = 0; i < event->n_logprobs; i++)
         choir_json_append(answer->logprobs, choir_logprob_to_json(&event->logprobs[i]));
 }
 
-choir_status choir_reply_add(choir_reply *answer, const choir_event *event)
+static choir_status add_event(choir_reply *answer, const choir_event *event)
 {
-    answer->is_finished = choir_event_is_last(event);
     if (event->kind == CHOIR_EVENT_ACCEPTED)
         answer->seed = event->seed;
     if (event->kind == CHOIR_EVENT_FINISH || event->kind == CHOIR_EVENT_SCORES) {
@@ -80,8 +84,39 @@ choir_status choir_reply_add(choir_reply *answer, const choir_event *event)
     return add_text(answer, event->text, event->text_length);
 }
 
+/* The answer of that index, with all before it. */
+static choir_status find_answer(choir_reply *reply, uint32_t index, choir_reply **answer)
+{
+    const size_t n_before = reply->n_others;
+    *answer = reply;
+    if (index == 0)
+        return CHOIR_OK;
+    if (index > n_before) {
+        const choir_status status = choir_grow((void **)&reply->others, &reply->others_capacity,
+                                               index, sizeof *reply->others);
+        if (status != CHOIR_OK)
+            return status;
+        memset(reply->others + n_before, 0, (index - n_before) * sizeof *reply->others);
+        reply->n_others = index;
+    }
+    *answer = &reply->others[index - 1];
+    return CHOIR_OK;
+}
+
+choir_status choir_reply_add(choir_reply *reply, const choir_event *event)
+{
+    choir_reply *answer;
+    const choir_status status = find_answer(reply, event->index, &answer);
+    reply->is_finished = choir_event_is_last(event);
+    return status == CHOIR_OK ? add_event(answer, event) : status;
+}
+
 void choir_reply_destroy(choir_reply *answer)
 {
+    for (size_t i = 0; i < answer->n_others; i++)
+        choir_reply_destroy(&answer->others[i]);
+    free(answer->others);
+    choir_json_destroy(&answer->prompt_logprobs);
     free(answer->text);
     choir_json_destroy(&answer->token_ids);
     choir_json_destroy(&answer->logprobs);
@@ -135,10 +170,8 @@ static choir_json *timings_to_json(const choir_timings *timings)
     return json;
 }
 
-choir_json *choir_reply_to_json(choir_reply *answer)
+static choir_json *answer_to_json(choir_reply *answer)
 {
-    if (answer->status != CHOIR_OK)
-        return error_to_json(answer);
     choir_json *json = choir_json_make_object();
     choir_json_set(json, "token_ids", take(&answer->token_ids));
     choir_json_set(json, "text", choir_json_make_string(answer->text, answer->text_length));
@@ -146,6 +179,22 @@ choir_json *choir_reply_to_json(choir_reply *answer)
     choir_json_set(json, "logprobs", take(&answer->logprobs));
     choir_json_set(json, "usage", usage_to_json(&answer->usage));
     choir_json_set(json, "timings", timings_to_json(&answer->timings));
+    if (answer->prompt_logprobs != NULL)
+        choir_json_set(json, "prompt_logprobs", take(&answer->prompt_logprobs));
+    return json;
+}
+
+choir_json *choir_reply_to_json(choir_reply *answer)
+{
+    if (answer->status != CHOIR_OK)
+        return error_to_json(answer);
+    if (answer->n_others == 0)
+        return answer_to_json(answer);
+    choir_json *json = choir_json_make_object(), *choices = choir_json_make_array();
+    choir_json_append(choices, answer_to_json(answer));
+    for (size_t i = 0; i < answer->n_others; i++)
+        choir_json_append(choices, answer_to_json(&answer->others[i]));
+    choir_json_set(json, "choices", choices);
     return json;
 }
 
@@ -170,11 +219,11 @@ static choir_status print_top(const choir_json *top)
     return status == CHOIR_OK ? choir_print("\n") : status;
 }
 
-choir_status choir_reply_print_logprobs(const choir_reply *answer)
+choir_status choir_reply_print_logprobs(const choir_json *logprobs)
 {
     choir_status status = choir_print("   token  log-probability  bits      alternatives\n");
-    for (size_t i = 0; i < choir_json_size(answer->logprobs) && status == CHOIR_OK; i++) {
-        const choir_json *token = choir_json_at(answer->logprobs, i);
+    for (size_t i = 0; i < choir_json_size(logprobs) && status == CHOIR_OK; i++) {
+        const choir_json *token = choir_json_at(logprobs, i);
         char logprob[CHOIR_NUMBER_BYTES] = "-";
         if (choir_json_kind(choir_json_get(token, "logprob")) == CHOIR_JSON_REAL)
             (void)snprintf(logprob, sizeof logprob, "%.6f",

@@ -13,12 +13,15 @@
 
 /* Zero it; choir_reply_destroy() releases it. */
 typedef struct choir_reply {
-    char *text; /* [text_length], a NUL behind; NULL before the first */
+    struct choir_reply *others; /* [n_others] answers 1, 2, … of a request that has several */
+    size_t n_others, others_capacity;
+    choir_json *prompt_logprobs; /* array of choir_logprob_to_json(), where they were asked for */
+    char *text;                  /* [text_length], a NUL behind; NULL before the first */
     size_t text_length, text_capacity;
     choir_json *token_ids; /* array of integers, of chunks that have ids */
     choir_json *logprobs;  /* array of choir_logprob_to_json() */
     uint64_t seed;
-    bool is_finished; /* by FINISH, SCORES or ERROR */
+    bool is_finished; /* the request has ended */
     choir_finish_reason reason;
     choir_usage usage;
     choir_timings timings;
@@ -38,7 +41,10 @@ choir_status choir_reply_status(const choir_reply *answer) CHOIR_MUST_CHECK;
  * The forms below are stable: README lists them. They take the arrays out of the answer, so each is
  * made once; after an ERROR it is {"error": {"status", "param", "message"}}.
  */
-/* {"token_ids", "text", "finish_reason", "logprobs", "usage", "timings"} */
+/*
+ * {"token_ids", "text", "finish_reason", "logprobs", "usage", "timings"}, and "prompt_logprobs"
+ * where they were asked for. Of several answers: {"choices": [...]} of such objects, in order.
+ */
 choir_json *choir_reply_to_json(choir_reply *answer);
 /* {"tokens": [...]} of a Score */
 choir_json *choir_reply_to_score_json(choir_reply *answer);
@@ -48,8 +54,8 @@ choir_json *choir_reply_to_score_json(choir_reply *answer);
  */
 choir_json *choir_logprob_to_json(const choir_token_logprob *token);
 
-/* The log-probabilities as a table, a token a line; of an answer whose arrays are still there. */
-choir_status choir_reply_print_logprobs(const choir_reply *answer) CHOIR_MUST_CHECK;
+/* Log-probabilities of a reply whose arrays are still there as a table, a token a line. */
+choir_status choir_reply_print_logprobs(const choir_json *logprobs) CHOIR_MUST_CHECK;
 /* "31 tokens, 45.1 tokens/s, ..." of a finished answer, for people. */
 void choir_reply_describe(const choir_reply *answer, char *text, size_t size);
 

@@ -20,6 +20,7 @@
 typedef struct generate_options {
     const char *file, *ids, *jsonl;
     bool is_json;
+    int64_t n_choices;
     choir_sampling_options sampling;
     choir_contact_options contact;
 } generate_options;
@@ -35,12 +36,32 @@ static const choir_flag flags[] = {
      "many requests at once, an object a line: \"prompt\", \"messages\" or \"token_ids\", and "
      "temperature, max_tokens, … for that line; answers as of --json, in the same order",
      CHOIR_FLAG_STRING, AT(jsonl), 0, 0, NULL},
+    {"--choices", "N", "so many answers to the prompt (default 1)", CHOIR_FLAG_INTEGER,
+     AT(n_choices), 1, 128, NULL},
     {"--json", NULL,
-     "one JSON object: token_ids, text, finish_reason, logprobs (always), usage, timings",
+     "one JSON object: token_ids, text, finish_reason, logprobs (always), usage, timings; of "
+     "several answers one with the array choices",
      CHOIR_FLAG_BOOL, AT(is_json), 0, 0, NULL},
 };
 
 /* ---- one request ---- */
+
+static choir_status print_table(const choir_json *logprobs)
+{
+    const choir_status status = choir_print("\n");
+    return status == CHOIR_OK ? choir_reply_print_logprobs(logprobs) : status;
+}
+
+/* The log-probabilities that were asked for. */
+static choir_status print_tables(const choir_reply *reply, const choir_sampling_options *wanted)
+{
+    choir_status status = CHOIR_OK;
+    if (wanted->prompt_logprobs >= 0)
+        status = print_table(reply->prompt_logprobs);
+    for (size_t i = 0; wanted->logprobs >= 0 && i <= reply->n_others && status == CHOIR_OK; i++)
+        status = print_table(i == 0 ? reply->logprobs : reply->others[i - 1].logprobs);
+    return status;
+}
 
 static choir_status run_one(choir_contact *contact, const choir_inquiry *request,
                             const generate_options *options)
@@ -54,10 +75,8 @@ static choir_status run_one(choir_contact *contact, const choir_inquiry *request
     if (has_result && answer.is_finished && options->is_json) {
         const choir_status printed = choir_print_json(choir_reply_to_json(&answer));
         status = status == CHOIR_OK ? printed : choir_fail(status, "interrupted");
-    } else if (status == CHOIR_OK && options->sampling.logprobs >= 0) {
-        status = choir_print("\n");
-        if (status == CHOIR_OK)
-            status = choir_reply_print_logprobs(&answer);
+    } else if (status == CHOIR_OK) {
+        status = print_tables(&answer, &options->sampling);
     }
     if (status == CHOIR_OK && choir_contact_is_talkative(contact))
         choir_remark("%s", words);
@@ -92,6 +111,7 @@ static choir_status generate_one(const generate_options *options, char **argumen
     choir_inquiry request;
     char *text = NULL;
     choir_status status = choir_inquiry_create(&options->sampling, &request);
+    request.generate.sampling.n = options->n_choices;
     if (options->is_json)
         request.generate.wants_logprobs = true;
     if (status == CHOIR_OK)
@@ -125,6 +145,7 @@ static choir_status add_request(request_list *list, const generate_options *opti
     }
     choir_inquiry *request = &list->requests[list->n_requests++];
     status = choir_inquiry_create(&options->sampling, request);
+    request->generate.sampling.n = options->n_choices;
     request->generate.wants_logprobs = true;
     if (status == CHOIR_OK)
         return choir_inquiry_add_json(request, object);

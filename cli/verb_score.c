@@ -170,7 +170,7 @@ static choir_status print_answer(void *context, size_t index, choir_reply *answe
         return CHOIR_OK; /* the verb's own error tells it */
     if (list->options->jsonl != NULL || list->options->is_json)
         return choir_print_json(choir_reply_to_score_json(answer));
-    return choir_reply_print_logprobs(answer);
+    return choir_reply_print_logprobs(answer->logprobs);
 }
 
 static choir_status score(score_list *list)

@@ -150,6 +150,7 @@ static void fill_sampling(const choir_sampling_params *from, Choir__Client__Samp
     to->stop_token_ids = (int32_t *)from->stop_token_ids;
     to->n_stop_token_ids = from->n_stop_token_ids;
     to->min_tokens = from->min_tokens;
+    to->n = from->n;
     to->bad_words = (char **)from->bad_words;
     to->n_bad_words = from->n_bad_words;
     to->allowed_token_ids = (int32_t *)from->allowed_token_ids;
@@ -226,10 +227,20 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
         output.logprobs_presence_case = CHOIR__CLIENT__OUTPUT_OPTIONS__LOGPROBS_PRESENCE_LOGPROBS;
         output.logprobs = request->n_top;
     }
+    if (request->wants_prompt_logprobs) {
+        output.prompt_logprobs_presence_case =
+            CHOIR__CLIENT__OUTPUT_OPTIONS__PROMPT_LOGPROBS_PRESENCE_PROMPT_LOGPROBS;
+        output.prompt_logprobs = request->n_prompt_top;
+    }
     output.return_token_ids = request->return_token_ids;
     if (request->keep_special_tokens) /* present and false */
         output.skip_special_tokens_presence_case =
             CHOIR__CLIENT__OUTPUT_OPTIONS__SKIP_SPECIAL_TOKENS_PRESENCE_SKIP_SPECIAL_TOKENS;
+    if (request->is_unstreamed) /* present and false */
+        generate.stream_presence_case = CHOIR__CLIENT__GENERATE__STREAM_PRESENCE_STREAM;
+    if (request->has_credit)
+        generate.credit_presence_case = CHOIR__CLIENT__GENERATE__CREDIT_PRESENCE_CREDIT;
+    generate.credit = request->credit;
     generate.priority = request->priority;
     generate.timeout_ms = request->timeout_ms;
     if (request->cache_salt)
@@ -301,6 +312,23 @@ choir_status choir_client_cancel(choir_client *client, const char *request_id)
                               state == CHOIR_QUEUE_ACCEPTED ? CHOIR_SESSION_CONTROL
                                                             : CHOIR_SESSION_REQUEST,
                               &message, &seq);
+}
+
+choir_status choir_client_credit(choir_client *client, const char *request_id, uint32_t n_chunks)
+{
+    Choir__Client__Credit credit = CHOIR__CLIENT__CREDIT__INIT;
+    Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
+    const choir_queue_state state = choir_queue_look(client->queue, request_id);
+    uint64_t seq;
+    if (state == CHOIR_QUEUE_WAITING)
+        return choir_fail(CHOIR_EINVALID, "request_id: its request was not sent yet");
+    if (state == CHOIR_QUEUE_NONE)
+        return CHOIR_OK; /* it has ended */
+    credit.request_id = (char *)request_id;
+    credit.chunks = n_chunks;
+    message.body_case = CHOIR__CLIENT__CLIENT_MESSAGE__BODY_CREDIT;
+    message.credit = &credit;
+    return choir_session_send(client->session, CHOIR_SESSION_REQUEST, &message, &seq);
 }
 
 choir_status choir_client_next_event(choir_client *client, int timeout_ms, choir_event *event)

@@ -12,7 +12,8 @@
  *             fwrite(event.text, 1, event.text_length, stdout);
  *     } while (status == CHOIR_OK && !choir_event_is_last(&event));
  *
- * A request ends with exactly one of FINISH, SCORES or ERROR. More requests may be started than the
+ * A request ends with a FINISH for each of its answers, with SCORES, or with an ERROR; its last
+ * event says so (is_last). More requests may be started than the
  * service takes from one client at a time: the rest waits here and follows as others end.
  * The other calls wait for their answer; events that come meanwhile are kept for next_event.
  *
@@ -69,6 +70,7 @@ typedef struct choir_sampling_params {
     int64_t top_k, max_tokens;
     int64_t min_tokens;             /* no end or stop token before so many */
     int64_t truncate_prompt_tokens; /* of the prompt only its last so many */
+    int64_t n;                      /* answers, each with an index; 0: one */
     uint64_t seed;
     const char *const *stop; /* [n_stop] strings that end the answer and are not part of it */
     size_t n_stop;
@@ -95,7 +97,12 @@ typedef struct choir_generate_request {
     choir_sampling_params sampling;
     bool wants_logprobs;
     int64_t n_top; /* alternatives for each token, with wants_logprobs */
+    bool wants_prompt_logprobs;
+    int64_t n_prompt_top; /* the same of the prompt's tokens */
     bool return_token_ids;
+    bool is_unstreamed; /* one CHUNK at the end of each answer */
+    bool has_credit;    /* so many chunks may come before choir_client_credit() */
+    uint32_t credit;
     bool keep_special_tokens; /* control words appear in the text */
     int32_t priority;         /* lower goes first; -1000 to 1000 */
     uint64_t timeout_ms;      /* ends with ETIMEOUT then; 0: never */
@@ -116,6 +123,9 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
                                    char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
 choir_status choir_client_score(choir_client *client, const choir_score_request *request,
                                 char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
+/* So many more chunks of a request that has_credit may come; its last one counts, too. */
+choir_status choir_client_credit(choir_client *client, const char *request_id,
+                                 uint32_t n_chunks) CHOIR_MUST_CHECK;
 /* Asks for the end of a request: it still ends with an event, FINISH with reason ABORT if it was
  * running. */
 choir_status choir_client_cancel(choir_client *client, const char *request_id) CHOIR_MUST_CHECK;
@@ -138,9 +148,9 @@ typedef struct choir_token_logprob {
 typedef enum choir_event_kind {
     CHOIR_EVENT_ACCEPTED,
     CHOIR_EVENT_CHUNK,
-    CHOIR_EVENT_FINISH, /* last */
-    CHOIR_EVENT_SCORES, /* last */
-    CHOIR_EVENT_ERROR,  /* last */
+    CHOIR_EVENT_FINISH, /* of one answer */
+    CHOIR_EVENT_SCORES,
+    CHOIR_EVENT_ERROR,
 } choir_event_kind;
 
 typedef enum choir_finish_reason {
@@ -164,10 +174,12 @@ typedef struct choir_timings {
 typedef struct choir_event {
     choir_event_kind kind;
     char request_id[CHOIR_REQUEST_ID_SIZE];
+    bool is_last; /* the request has ended */
     /* ACCEPTED */
     uint64_t prompt_tokens;
     uint64_t seed; /* the request's, or the random one it was given */
     /* CHUNK */
+    uint32_t index;   /* of the answer, below n; also of FINISH */
     const char *text; /* [text_length] whole UTF-8 characters */
     size_t text_length;
     const int32_t *token_ids; /* with return_token_ids */
@@ -175,6 +187,8 @@ typedef struct choir_event {
     uint64_t first_token_index;          /* of this chunk in the answer */
     const choir_token_logprob *logprobs; /* CHUNK with wants_logprobs, and SCORES */
     size_t n_logprobs;
+    const choir_token_logprob *prompt_logprobs; /* CHUNK: the prompt's next ones */
+    size_t n_prompt_logprobs;
     /* FINISH */
     choir_finish_reason reason;
     bool has_stop_token; /* STOP by a token ... */
@@ -200,7 +214,7 @@ choir_status choir_client_next_event(choir_client *client, int timeout_ms,
                                      choir_event *event) CHOIR_MUST_CHECK;
 static inline bool choir_event_is_last(const choir_event *event)
 {
-    return event->kind >= CHOIR_EVENT_FINISH;
+    return event->is_last;
 }
 const char *choir_finish_reason_name(choir_finish_reason reason); /* "stop", "length", "abort" */
 

@@ -50,23 +50,30 @@ static void begin_event(choir_event *event, choir_event_kind kind, const char *r
     snprintf(event->request_id, sizeof event->request_id, "%s", request_id);
 }
 
-static choir_status read_logprobs(choir_event_reader *reader, Choir__Client__TokenLogprob **tokens,
-                                  size_t n_tokens, choir_event *event)
+/* Room for the log-probabilities of one event. */
+static choir_status reserve_logprobs(choir_event_reader *reader,
+                                     Choir__Client__TokenLogprob **tokens, size_t n_tokens,
+                                     Choir__Client__TokenLogprob **more, size_t n_more)
 {
     size_t n_tops = 0;
     for (size_t i = 0; i < n_tokens; i++)
         n_tops += tokens[i]->n_top;
-    choir_status status = choir_grow((void **)&reader->logprobs, &reader->logprobs_capacity,
-                                     n_tokens, sizeof *reader->logprobs);
-    if (status == CHOIR_OK)
-        status = choir_grow((void **)&reader->tops, &reader->tops_capacity, n_tops,
-                            sizeof *reader->tops);
-    if (status != CHOIR_OK)
-        return status;
-    choir_top_logprob *top = reader->tops;
+    for (size_t i = 0; i < n_more; i++)
+        n_tops += more[i]->n_top;
+    const choir_status status = choir_grow((void **)&reader->logprobs, &reader->logprobs_capacity,
+                                           n_tokens + n_more, sizeof *reader->logprobs);
+    return status == CHOIR_OK ? choir_grow((void **)&reader->tops, &reader->tops_capacity, n_tops,
+                                           sizeof *reader->tops)
+                              : status;
+}
+
+/* Alternatives go to `top`; returns what is behind them. */
+static choir_top_logprob *read_logprobs(Choir__Client__TokenLogprob **tokens, size_t n_tokens,
+                                        choir_token_logprob *logprobs, choir_top_logprob *top)
+{
     for (size_t i = 0; i < n_tokens; i++) {
         const Choir__Client__TokenLogprob *from = tokens[i];
-        reader->logprobs[i] = (choir_token_logprob){
+        logprobs[i] = (choir_token_logprob){
             .token_id = from->token_id,
             .has_logprob = from->logprob_presence_case != 0,
             .logprob = from->logprob_presence_case ? from->logprob : NAN,
@@ -78,9 +85,7 @@ static choir_status read_logprobs(choir_event_reader *reader, Choir__Client__Tok
         for (size_t j = 0; j < from->n_top; j++)
             *top++ = (choir_top_logprob){from->top[j]->token_id, from->top[j]->logprob};
     }
-    event->logprobs = reader->logprobs;
-    event->n_logprobs = n_tokens;
-    return CHOIR_OK;
+    return top;
 }
 
 static void read_usage(const Choir__Client__Usage *usage, const Choir__Client__Timings *timings,
@@ -119,7 +124,8 @@ static void read_finish(const Choir__Client__Finish *finish, choir_event *event)
 
 static bool has_content(const Choir__Client__Chunk *chunk)
 {
-    return chunk->text[0] || chunk->n_token_ids > 0 || chunk->n_logprobs > 0;
+    return chunk->text[0] || chunk->n_token_ids > 0 || chunk->n_logprobs > 0 ||
+           chunk->n_prompt_logprobs > 0;
 }
 
 static choir_status read_chunk(choir_event_reader *reader, const Choir__Client__Chunk *chunk,
@@ -131,7 +137,20 @@ static choir_status read_chunk(choir_event_reader *reader, const Choir__Client__
     event->token_ids = chunk->token_ids;
     event->n_token_ids = chunk->n_token_ids;
     event->first_token_index = chunk->first_token_index;
-    return read_logprobs(reader, chunk->logprobs, chunk->n_logprobs, event);
+    event->index = chunk->index;
+    const choir_status status = reserve_logprobs(reader, chunk->logprobs, chunk->n_logprobs,
+                                                 chunk->prompt_logprobs, chunk->n_prompt_logprobs);
+    if (status != CHOIR_OK)
+        return status;
+    event->logprobs = reader->logprobs;
+    event->n_logprobs = chunk->n_logprobs;
+    event->prompt_logprobs = reader->logprobs + chunk->n_logprobs;
+    event->n_prompt_logprobs = chunk->n_prompt_logprobs;
+    choir_top_logprob *top =
+        read_logprobs(chunk->logprobs, chunk->n_logprobs, reader->logprobs, reader->tops);
+    read_logprobs(chunk->prompt_logprobs, chunk->n_prompt_logprobs,
+                  reader->logprobs + chunk->n_logprobs, top);
+    return CHOIR_OK;
 }
 
 /* The next event of a batch; chunks without content and finish give none. */
@@ -150,6 +169,7 @@ static choir_status read_batch(choir_event_reader *reader, const Choir__Client__
         if (chunk->finish) {
             begin_event(event, CHOIR_EVENT_FINISH, chunk->request_id);
             read_finish(chunk->finish, event);
+            event->index = chunk->index;
             return CHOIR_OK;
         }
     }
@@ -162,6 +182,20 @@ static void read_accepted(const Choir__Client__Accepted *accepted, choir_event *
     begin_event(event, CHOIR_EVENT_ACCEPTED, accepted->request_id);
     event->prompt_tokens = accepted->prompt_tokens;
     event->seed = accepted->seed;
+}
+
+static choir_status read_scores(choir_event_reader *reader, const Choir__Client__Scores *scores,
+                                choir_event *event)
+{
+    begin_event(event, CHOIR_EVENT_SCORES, scores->request_id);
+    read_usage(scores->usage, scores->timings, event);
+    const choir_status status = reserve_logprobs(reader, scores->tokens, scores->n_tokens, NULL, 0);
+    if (status != CHOIR_OK)
+        return status;
+    event->logprobs = reader->logprobs;
+    event->n_logprobs = scores->n_tokens;
+    read_logprobs(scores->tokens, scores->n_tokens, reader->logprobs, reader->tops);
+    return CHOIR_OK;
 }
 
 static void read_error(const Choir__Client__Error *error, choir_event *event)
@@ -195,10 +229,7 @@ choir_status choir_event_read(choir_event_reader *reader, choir_event *event, ui
         } else if (message->body_case == CHOIR__CLIENT__SERVER_MESSAGE__BODY_ERROR) {
             read_error(message->error, event);
         } else if (message->body_case == CHOIR__CLIENT__SERVER_MESSAGE__BODY_SCORES) {
-            begin_event(event, CHOIR_EVENT_SCORES, message->scores->request_id);
-            read_usage(message->scores->usage, message->scores->timings, event);
-            status =
-                read_logprobs(reader, message->scores->tokens, message->scores->n_tokens, event);
+            status = read_scores(reader, message->scores, event);
         } else {
             *has_event = false; /* the answer to a Cancel, or to a call that timed out */
         }

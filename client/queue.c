@@ -15,6 +15,7 @@ typedef struct open_request {
     char id[CHOIR_REQUEST_ID_SIZE];
     Choir__Client__ClientMessage *waiting; /* NULL: sent */
     uint64_t seq;
+    size_t n_left; /* answers that have not ended */
     bool is_accepted;
     bool is_cancelled; /* before it was sent */
 } open_request;
@@ -27,7 +28,7 @@ typedef struct inbox_item {
 struct choir_queue {
     choir_session *session; /* borrowed */
     open_request *requests; /* oldest first */
-    size_t n_sent;          /* requests that the service has */
+    size_t n_sent;          /* answers that the service is to give */
     inbox_item *first, *last;
     choir_event_reader *reader;
 };
@@ -99,7 +100,8 @@ static void remove_request(choir_queue *queue, open_request *request)
     while (*link != request)
         link = &(*link)->next;
     *link = request->next;
-    queue->n_sent -= !request->waiting;
+    if (!request->waiting)
+        queue->n_sent -= request->n_left;
     free_request(request);
 }
 
@@ -109,7 +111,7 @@ static choir_status send_request(choir_queue *queue, open_request *request)
         choir_session_send(queue->session, CHOIR_SESSION_REQUEST, request->waiting, &request->seq);
     if (status == CHOIR_OK) {
         choir_client_message_destroy(&request->waiting);
-        queue->n_sent++;
+        queue->n_sent += request->n_left;
     }
     return status;
 }
@@ -120,9 +122,13 @@ choir_status choir_queue_send(choir_queue *queue)
     choir_status status = CHOIR_OK;
     const uint32_t max_sent = choir_session_welcome(queue->session)->max_requests;
     for (open_request *request = queue->requests;
-         request && status == CHOIR_OK && queue->n_sent < max_sent; request = request->next)
-        if (request->waiting && !request->is_cancelled)
-            status = send_request(queue, request);
+         request && status == CHOIR_OK && queue->n_sent < max_sent; request = request->next) {
+        if (!request->waiting || request->is_cancelled)
+            continue;
+        if (queue->n_sent > 0 && request->n_left > max_sent - queue->n_sent)
+            break; /* in their order; alone it is sent, and may be refused */
+        status = send_request(queue, request);
+    }
     return status;
 }
 
@@ -142,6 +148,13 @@ static choir_status copy_message(const Choir__Client__ClientMessage *message,
     return status;
 }
 
+static size_t count_answers(const Choir__Client__ClientMessage *message)
+{
+    const bool is_generate = message->body_case == CHOIR__CLIENT__CLIENT_MESSAGE__BODY_GENERATE;
+    const Choir__Client__SamplingParams *params = is_generate ? message->generate->sampling : NULL;
+    return params && params->n > 1 ? (size_t)params->n : 1;
+}
+
 choir_status choir_queue_start(choir_queue *queue, const Choir__Client__ClientMessage *message,
                                const char *id)
 {
@@ -150,6 +163,7 @@ choir_status choir_queue_start(choir_queue *queue, const Choir__Client__ClientMe
     if (status != CHOIR_OK)
         return status;
     snprintf(request->id, sizeof request->id, "%s", id);
+    request->n_left = count_answers(message);
     status = copy_message(message, &request->waiting);
     if (status != CHOIR_OK) {
         free(request);
@@ -219,6 +233,18 @@ static open_request *request_of(const choir_queue *queue, choir_event *event, ui
     return NULL;
 }
 
+/* One answer fewer, or none is left. */
+static void count_end(choir_queue *queue, open_request *request, choir_event *event)
+{
+    if (event->kind == CHOIR_EVENT_FINISH && request->n_left > 1 && !request->is_cancelled) {
+        request->n_left--;
+        queue->n_sent--;
+    } else if (event->kind >= CHOIR_EVENT_FINISH) {
+        event->is_last = true;
+        remove_request(queue, request);
+    }
+}
+
 /* The next event of what has come, for a request that is open; false if there is none. */
 choir_status choir_queue_take(choir_queue *queue, choir_event *event, bool *has_event)
 {
@@ -238,8 +264,7 @@ choir_status choir_queue_take(choir_queue *queue, choir_event *event, bool *has_
         if (!request)
             continue;
         request->is_accepted = true;
-        if (choir_event_is_last(event))
-            remove_request(queue, request);
+        count_end(queue, request, event);
         return CHOIR_OK;
     }
 }

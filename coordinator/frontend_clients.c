@@ -41,7 +41,7 @@ static choir_peer *longest_idle(const choir_clients *clients)
 {
     choir_peer *idle = NULL;
     for (choir_peer *peer = clients->peers; peer; peer = peer->next)
-        if (peer->n_requests == 0 && !peer->first && (!idle || peer->heard_us < idle->heard_us))
+        if (peer->n_choices == 0 && !peer->first && (!idle || peer->heard_us < idle->heard_us))
             idle = peer;
     return idle;
 }
@@ -86,7 +86,7 @@ static void drop_first(choir_peer *peer)
 
 void choir_clients_remove(choir_clients *clients, choir_peer *peer)
 {
-    assert(peer->n_requests == 0);
+    assert(peer->n_choices == 0);
     choir_peer **link = &clients->peers;
     while (*link != peer)
         link = &(*link)->next;
@@ -213,4 +213,13 @@ void choir_clients_send_error(choir_clients *clients, choir_peer *peer, uint64_t
     message.body_case = CHOIR__CLIENT__SERVER_MESSAGE__BODY_ERROR;
     message.error = (Choir__Client__Error *)&text->error;
     choir_clients_send(clients, peer, &message, now_us);
+}
+
+void choir_clients_refuse(choir_clients *clients, choir_peer *peer, uint64_t seq,
+                          choir_error_kind kind, const char *request_id, const char *param,
+                          const char *words, int64_t now_us)
+{
+    choir_error_text text;
+    choir_error_fill(&text, kind, request_id, param, words);
+    choir_clients_send_error(clients, peer, seq, &text, now_us);
 }

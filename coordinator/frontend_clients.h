@@ -37,9 +37,9 @@ typedef struct choir_peer {
     int64_t retry_us;        /* when its queue was full: not to be tried again before, */
     int64_t retry_gap_us;    /* and how long the next pause will be */
     choir_request *requests; /* its open ones */
-    size_t n_requests;
-    size_t n_score_entries; /* log-probabilities that its open Scores will have */
-    bool has_news;          /* a chunk may be there to send */
+    size_t n_choices;        /* of these: answers that they will have */
+    size_t n_score_entries;  /* log-probabilities that its open Scores will have */
+    bool has_news;           /* a chunk may be there to send */
     bool is_gone;
     choir_backlog *first, *last;
     size_t backlog_bytes;
@@ -92,5 +92,9 @@ void choir_error_fill(choir_error_text *text, choir_error_kind kind, const char 
                       const char *param, const char *words);
 void choir_clients_send_error(choir_clients *clients, choir_peer *peer, uint64_t seq,
                               const choir_error_text *text, int64_t now_us);
+/* Both in one. */
+void choir_clients_refuse(choir_clients *clients, choir_peer *peer, uint64_t seq,
+                          choir_error_kind kind, const char *request_id, const char *param,
+                          const char *words, int64_t now_us);
 
 #endif

@@ -8,7 +8,8 @@
 #include "coordinator/frontend_control.h"
 #include "coordinator/frontend_delivery.h"
 #include "coordinator/frontend_requests.h"
-#include "model/detokenizer.h"
+#include "coordinator/frontend_submit.h"
+#include "coordinator/frontend_text.h"
 #include "proto/envelope.h"
 #include "proto/report_wire.h"
 
@@ -192,9 +193,7 @@ static void reply(loop_state *loop, choir_peer *peer, uint64_t seq,
 static void reply_error(loop_state *loop, choir_peer *peer, uint64_t seq, choir_error_kind kind,
                         const char *request_id, const char *param, const char *words)
 {
-    choir_error_text text;
-    choir_error_fill(&text, kind, request_id, param, words);
-    choir_clients_send_error(&loop->clients, peer, seq, &text, loop->now_us);
+    choir_clients_refuse(&loop->clients, peer, seq, kind, request_id, param, words, loop->now_us);
 }
 
 static void say_hello(loop_state *loop, choir_peer *peer, uint64_t seq,
@@ -222,52 +221,6 @@ static void say_pong(loop_state *loop, choir_peer *peer, uint64_t seq)
     reply(loop, peer, seq, &message);
 }
 
-static void tokenize(loop_state *loop, choir_peer *peer, uint64_t seq,
-                     const Choir__Client__Tokenize *what)
-{
-    Choir__Client__Tokens tokens = CHOIR__CLIENT__TOKENS__INIT;
-    Choir__Client__ServerMessage message = CHOIR__CLIENT__SERVER_MESSAGE__INIT;
-    const size_t length = strlen(what->text);
-    if (length > CHOIR_INPUT_BYTES_MAX) {
-        reply_error(loop, peer, seq, CHOIR_ERROR_INPUT_BYTES, "", "text", "");
-        return;
-    }
-    if (choir_tokenizer_encode(loop->setup->tokenizer, what->text, length, what->special,
-                               &tokens.token_ids, &tokens.n_token_ids) != CHOIR_OK) {
-        reply_error(loop, peer, seq, CHOIR_ERROR_MEMORY, "", "", "");
-        return;
-    }
-    message.body_case = CHOIR__CLIENT__SERVER_MESSAGE__BODY_TOKENS;
-    message.tokens = &tokens;
-    reply(loop, peer, seq, &message);
-    free(tokens.token_ids);
-}
-
-static void detokenize(loop_state *loop, choir_peer *peer, uint64_t seq,
-                       const Choir__Client__Detokenize *what)
-{
-    Choir__Client__Text text = CHOIR__CLIENT__TEXT__INIT;
-    Choir__Client__ServerMessage message = CHOIR__CLIENT__SERVER_MESSAGE__INIT;
-    const char *param = "";
-    char *made = NULL;
-    size_t length;
-    choir_error_kind kind = choir_request_check_detokenize(what, loop->setup->tokenizer,
-                                                           loop->setup->limits.n_vocab, &param);
-    if (kind == CHOIR_ERROR_NONE &&
-        choir_detokenize(loop->setup->tokenizer, what->token_ids, what->n_token_ids,
-                         CHOIR_DETOKENIZE_REPLACE_NUL, &made, &length) != CHOIR_OK)
-        kind = CHOIR_ERROR_MEMORY;
-    if (kind != CHOIR_ERROR_NONE) {
-        reply_error(loop, peer, seq, kind, "", param, "");
-        return;
-    }
-    text.text = made;
-    message.body_case = CHOIR__CLIENT__SERVER_MESSAGE__BODY_TEXT;
-    message.text = &text;
-    reply(loop, peer, seq, &message);
-    free(made);
-}
-
 static void list_models(loop_state *loop, choir_peer *peer, uint64_t seq)
 {
     Choir__Client__Model model, *list[] = {&model};
@@ -292,6 +245,16 @@ static void cancel(loop_state *loop, choir_peer *peer, uint64_t seq,
     for (size_t i = 0; i < what->n_request_ids; i++)
         choir_requests_cancel(&loop->requests, peer, what->request_ids[i], loop->now_us);
     say_pong(loop, peer, seq);
+}
+
+/* Silent for a request that is not there: nobody learns of other clients' requests. */
+static void take_credit(loop_state *loop, choir_peer *peer, uint64_t seq,
+                        const Choir__Client__Credit *credit)
+{
+    if (credit->chunks == 0)
+        reply_error(loop, peer, seq, CHOIR_ERROR_CREDIT, credit->request_id, "chunks", "");
+    else
+        choir_requests_add_credit(peer, credit->request_id, credit->chunks);
 }
 
 /* Whether the engine takes requests; else the client hears why not. */
@@ -328,11 +291,16 @@ static void take_client_message(loop_state *loop, choir_peer *peer,
     case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_CANCEL:
         cancel(loop, peer, seq, message->cancel);
         break;
+    case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_CREDIT:
+        take_credit(loop, peer, seq, message->credit);
+        break;
     case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_TOKENIZE:
-        tokenize(loop, peer, seq, message->tokenize);
+        choir_frontend_tokenize(&loop->clients, loop->setup, peer, seq, message->tokenize,
+                                loop->now_us);
         break;
     case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_DETOKENIZE:
-        detokenize(loop, peer, seq, message->detokenize);
+        choir_frontend_detokenize(&loop->clients, loop->setup, peer, seq, message->detokenize,
+                                  loop->now_us);
         break;
     case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_LIST_MODELS:
         list_models(loop, peer, seq);

@@ -122,7 +122,7 @@ static choir_error_kind check_numbers(const Choir__Client__SamplingParams *param
     if (params->truncate_prompt_tokens_presence_case &&
         (params->truncate_prompt_tokens < 1 || params->truncate_prompt_tokens > INT32_MAX))
         return refuse(CHOIR_ERROR_TRUNCATE, "truncate_prompt_tokens", param);
-    if (params->n < 0 || params->n > 1)
+    if (params->n < 0 || params->n > CHOIR_CHOICES_MAX)
         return refuse(CHOIR_ERROR_N, "n", param);
     return CHOIR_ERROR_NONE;
 }
@@ -195,6 +195,16 @@ static choir_error_kind check_turn(const Choir__Client__Generate *generate, cons
     return CHOIR_ERROR_NONE;
 }
 
+static choir_error_kind check_output(const Choir__Client__OutputOptions *output, const char **param)
+{
+    if (output->logprobs_presence_case && (output->logprobs < 0 || output->logprobs > LOGPROBS_MAX))
+        return refuse(CHOIR_ERROR_LOGPROBS, "logprobs", param);
+    if (output->prompt_logprobs_presence_case &&
+        (output->prompt_logprobs < 0 || output->prompt_logprobs > LOGPROBS_MAX))
+        return refuse(CHOIR_ERROR_LOGPROBS, "prompt_logprobs", param);
+    return CHOIR_ERROR_NONE;
+}
+
 choir_error_kind choir_request_check_generate(const Choir__Client__Generate *generate,
                                               const choir_request_limits *limits,
                                               const char **param)
@@ -212,9 +222,8 @@ choir_error_kind choir_request_check_generate(const Choir__Client__Generate *gen
         kind = check_rules(params, limits->n_vocab, param);
     if (kind == CHOIR_ERROR_NONE)
         kind = check_turn(generate, param);
-    if (kind == CHOIR_ERROR_NONE && generate->output && generate->output->logprobs_presence_case &&
-        (generate->output->logprobs < 0 || generate->output->logprobs > LOGPROBS_MAX))
-        return refuse(CHOIR_ERROR_LOGPROBS, "logprobs", param);
+    if (kind == CHOIR_ERROR_NONE && generate->output)
+        kind = check_output(generate->output, param);
     return kind == CHOIR_ERROR_NONE ? check_input(generate, limits, param) : kind;
 }
 
@@ -288,6 +297,19 @@ void choir_request_sampling(const Choir__Client__SamplingParams *params, uint64_
     sampling->presence_penalty =
         params->presence_penalty_presence_case ? params->presence_penalty : 0;
     sampling->seed = params->seed_presence_case ? params->seed : seed;
+}
+
+size_t choir_request_n_choices(const Choir__Client__Generate *generate)
+{
+    return generate->sampling && generate->sampling->n > 1 ? (size_t)generate->sampling->n : 1;
+}
+
+size_t choir_request_prompt_entries(const Choir__Client__Generate *generate, size_t n_prompt)
+{
+    const Choir__Client__OutputOptions *output = generate->output;
+    if (!output || !output->prompt_logprobs_presence_case)
+        return 0;
+    return n_prompt * (1 + (size_t)output->prompt_logprobs);
 }
 
 uint32_t choir_request_max_tokens(const Choir__Client__SamplingParams *params, uint32_t room)

@@ -29,13 +29,13 @@ typedef struct choir_sequence {
     choir_page_name *names; /* [n_pages_most] once prepared, n_names of them known */
     choir_page_name root;   /* what the names begin with */
     int64_t n_prompt, n_tokens;
-    int64_t n_rows;      /* that its prompt needs: n_prompt, a score one fewer */
+    int64_t n_rows;       /* that its prompt needs: n_prompt, a score one fewer */
     int64_t n_score_rows; /* of them so many tell of the prompt's own tokens; the first ones */
-    int64_t n_new_max;   /* tokens that it may generate */
-    int64_t n_scheduled; /* positions that are in steps or came from the cache */
-    int64_t n_refill;    /* positions to compute before it decodes, since it was admitted last */
-    int64_t n_scored;    /* tokens of the prompt that were told */
-    int64_t wanted_from; /* the first of the score rows that is still wanted */
+    int64_t n_new_max;    /* tokens that it may generate */
+    int64_t n_scheduled;  /* positions that are in steps or came from the cache */
+    int64_t n_refill;     /* positions to compute before it decodes, since it was admitted last */
+    int64_t n_scored;     /* tokens of the prompt that were told */
+    int64_t wanted_from;  /* the first of the score rows that is still wanted */
     int64_t n_pages, n_pages_most;
     int64_t n_told;               /* of its pages the ranks know so many */
     int64_t n_names, n_published; /* known names; pages whose name the pool was told */

@@ -70,8 +70,8 @@ class Client:
         for item in body.chunks if isinstance(body, pb.Batch) else [body]:
             self.open.get(getattr(item, "request_id", ""), []).append(item)
 
-    def events(self, request_id):
-        """What comes for one request: Chunks, the last with a finish, or Scores."""
+    def events(self, request_id, n=1):
+        """What comes for one request: Chunks, the last of each of its n answers with a finish, or Scores."""
         while True:
             while not self.open[request_id]:
                 self.keep(self.receive(self.request))
@@ -81,18 +81,19 @@ class Client:
             if isinstance(item, pb.Accepted):
                 continue
             yield item
-            if isinstance(item, pb.Scores) or item.HasField("finish"):
+            n -= isinstance(item, pb.Scores) or item.HasField("finish")
+            if n == 0:
                 del self.open[request_id]
                 return
 
-    def generate(self, text=None, messages=None, token_ids=None, request_id=None, logprobs=None, priority=0,
-                 timeout_ms=0, cache_salt="", **sampling):
-        """Starts at once and gives an iterator of Chunks; the last one has .finish."""
+    def generate(self, text=None, messages=None, token_ids=None, request_id=None, logprobs=None, prompt_logprobs=None,
+                 priority=0, timeout_ms=0, cache_salt="", stream=None, credit=None, **sampling):
+        """Starts at once and gives an iterator of Chunks; the last one of each answer has .finish."""
         what = pb.Generate(request_id=request_id or uuid.uuid4().hex, sampling=pb.SamplingParams(**sampling),
-                           priority=priority, timeout_ms=timeout_ms, cache_salt=cache_salt)
-        what.output.return_token_ids = True
-        if logprobs is not None:
-            what.output.logprobs = logprobs
+                           priority=priority, timeout_ms=timeout_ms, cache_salt=cache_salt, stream=stream,
+                           credit=credit)
+        what.output.MergeFrom(pb.OutputOptions(return_token_ids=True, logprobs=logprobs,
+                                               prompt_logprobs=prompt_logprobs))
         if messages is not None:
             what.chat.messages_json = json.dumps(messages)
         elif token_ids is not None:
@@ -101,7 +102,10 @@ class Client:
             what.text = text
         self.open[what.request_id] = []
         self.send(self.request, generate=what)
-        return self.events(what.request_id)
+        return self.events(what.request_id, max(what.sampling.n, 1))
+
+    def give_credit(self, request_id, chunks):
+        self.send(self.request, credit=pb.Credit(request_id=request_id, chunks=chunks))
 
     def score(self, text=None, token_ids=None, top=0):
         what = pb.Score(request_id=uuid.uuid4().hex, top=top)

@@ -109,6 +109,37 @@ def check_settings(home):
     serve.check_end(cli.OK, "stopping")
 
 
+def answers_of(client, **request):
+    """The Streams of a request's answers, by their index."""
+    chunks = {}
+    for chunk in client.generate(logprobs=2, **request):
+        chunks.setdefault(chunk.index, []).append(chunk)
+    return [streams.gather(chunks[index]) for index in sorted(chunks)], chunks
+
+
+def check_choices(home, *args):
+    """Answers of one request share its prompt's pages, also without a cache; each is a sequence of its own."""
+    serve = Serve(home, "-n", 2, "-tp", 2, *args, model=home.model)
+    client = streams.connect(home)
+    request = {"token_ids": list(range(40, 240)), "max_tokens": 30, "ignore_eos": True, "seed": 5}
+    alone = streams.ask(client, logprobs=2, **dict(request, cache_salt="alone"))
+    answers, chunks = answers_of(client, n=5, cache_salt="several", **request)
+    cli.equal(answers[0], alone, "the first of five answers")
+    cli.equal(len({answer.token_ids for answer in answers}), 5, "different answers")
+    cli.equal(sorted(chunks[index][-1].finish.usage.cached for index in chunks), [0, 192, 192, 192, 192],
+              "cached tokens of five answers")
+    cli.equal(answers_of(client, n=5, cache_salt="again", **request)[0], answers, "five answers once more")
+    scores = client.score(token_ids=request["token_ids"], top=2)
+    told = [token for chunk in client.generate(prompt_logprobs=2, **request) for token in chunk.prompt_logprobs]
+    cli.equal([token.SerializeToString() for token in told],
+              [token.SerializeToString() for token in scores.tokens], "log-probabilities of the prompt")
+    cli.equal(streams.ask(client, logprobs=2, prompt_logprobs=0, **request), alone, "an answer behind a scored prompt")
+    cli.equal(counters(home).kv_pages_used, 0, "pages in use at the end")
+    client.close()
+    serve.kill(signal.SIGTERM)
+    serve.check_end(cli.OK, "stopping")
+
+
 with Home() as its_home:
     wanted = requests_of(1)
     first = Serve(its_home, "-n", 1, "--threads", 1, "--no-enable-prefix-caching", model=its_home.model)
@@ -127,3 +158,5 @@ with Home() as its_home:
     cli.equal(without.prefix_cache_hits_total, 0, "tokens reused without a cache")
     t28_two_users_share_no_pages_unasked(its_home)
     check_settings(its_home)
+    check_choices(its_home)
+    check_choices(its_home, "--no-enable-prefix-caching", "--max-num-batched-tokens", 50)

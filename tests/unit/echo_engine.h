@@ -5,7 +5,9 @@
  *
  * The engine answers every request with the tokens of its prompt, from the beginning and over
  * again, one for each running request a step. A token's log-probability has the bits ECHO_BITS(id,
- * index). It is as real engines are about order: a submit, then its outputs, one finish.
+ * index). Its choice 1 begins with the second token, and so on. Log-probabilities of the prompt, if
+ * wanted, come first. It is as real engines are about order: a submit, then its outputs, one
+ * finish.
  */
 #ifndef CHOIR_TESTS_UNIT_ECHO_ENGINE_H
 #define CHOIR_TESTS_UNIT_ECHO_ENGINE_H
@@ -55,6 +57,7 @@ typedef struct echo_engine {
     bool has_shutdown;
     bool is_many; /* ECHO_TOKENS_A_STEP tokens a step, at most ECHO_STEPS_AHEAD of the front end */
     bool is_bad;  /* fails each request, in one message with the first tokens, ... */
+    bool spares_choices;  /* ... but only choice 0 of it */
     choir_status failure; /* ... with this status */
     uint32_t retry_after_ms;
     bool is_ended; /* by the test */
@@ -81,14 +84,14 @@ static inline bool echo_is_stop(const Choir__Engine__Submit *submit, int32_t id)
     return false;
 }
 
-static inline void echo_send(echo_engine *engine, Choir__Engine__Output *output)
+static inline void echo_send(echo_engine *engine, Choir__Engine__Output *output, bool is_bad)
 {
     static char words[] = "not finite";
     Choir__Engine__Output failure = CHOIR__ENGINE__OUTPUT__INIT, *list[] = {output, &failure};
     Choir__Engine__Outputs outputs = CHOIR__ENGINE__OUTPUTS__INIT;
     Choir__Engine__FromEngine message = CHOIR__ENGINE__FROM_ENGINE__INIT;
     outputs.outputs = list;
-    outputs.n_outputs = engine->is_bad ? 2 : 1;
+    outputs.n_outputs = is_bad ? 2 : 1;
     failure.id = output->id;
     failure.finish = CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR;
     failure.error = words;
@@ -107,13 +110,46 @@ static inline void echo_end(echo_engine *engine, echo_request *request)
     engine->n_active--;
 }
 
+static inline Choir__Engine__Token *echo_token(Choir__Engine__Token *token, int32_t id,
+                                               float logprob, size_t n_top)
+{
+    static Choir__Engine__TopToken tops[64];
+    static Choir__Engine__TopToken *top_list[64];
+    for (uint32_t j = 0; j < 64; j++) {
+        tops[j] = (Choir__Engine__TopToken)CHOIR__ENGINE__TOP_TOKEN__INIT;
+        tops[j].token_id = (int32_t)j;
+        tops[j].logprob = echo_logprob((int32_t)j, 1);
+        top_list[j] = &tops[j];
+    }
+    *token = (Choir__Engine__Token)CHOIR__ENGINE__TOKEN__INIT;
+    token->token_id = id;
+    token->logprob = logprob;
+    token->top = top_list;
+    token->n_top = n_top;
+    return token;
+}
+
+static inline void echo_send_prompt(echo_engine *engine, const Choir__Engine__Submit *submit)
+{
+    static Choir__Engine__Token tokens[ECHO_MAX_LEN];
+    static Choir__Engine__Token *token_list[ECHO_MAX_LEN];
+    Choir__Engine__Output output = CHOIR__ENGINE__OUTPUT__INIT;
+    output.id = submit->id;
+    output.is_prompt = true;
+    output.tokens = token_list;
+    for (uint32_t i = 0; i < submit->n_token_ids; i++) {
+        const int32_t id = submit->token_ids[i];
+        token_list[output.n_tokens++] =
+            echo_token(&tokens[i], id, i ? echo_logprob(id, i) : NAN, i ? submit->n_prompt_top : 0);
+    }
+    echo_send(engine, &output, false);
+}
+
 /* Sends the next tokens of a request, or its scores; ends it where it ends. */
 static inline void echo_step(echo_engine *engine, echo_request *request)
 {
     static Choir__Engine__Token tokens[ECHO_MAX_LEN];
     static Choir__Engine__Token *token_list[ECHO_MAX_LEN];
-    static Choir__Engine__TopToken tops[64];
-    static Choir__Engine__TopToken *top_list[64];
     const Choir__Engine__Submit *submit = request->submit->submit;
     Choir__Engine__Timings timings = CHOIR__ENGINE__TIMINGS__INIT;
     Choir__Engine__Output output = CHOIR__ENGINE__OUTPUT__INIT;
@@ -124,24 +160,18 @@ static inline void echo_step(echo_engine *engine, echo_request *request)
     timings.decode_us = 7;
     output.id = submit->id;
     output.tokens = token_list;
-    for (uint32_t j = 0; j < 64; j++) {
-        tops[j] = (Choir__Engine__TopToken)CHOIR__ENGINE__TOP_TOKEN__INIT;
-        tops[j].token_id = (int32_t)j;
-        tops[j].logprob = echo_logprob((int32_t)j, 1);
-        top_list[j] = &tops[j];
-    }
+    if (submit->wants_prompt_logprobs && request->n_done == 0)
+        echo_send_prompt(engine, submit);
     for (uint32_t i = 0; i < wanted && !output.finish && !request->is_aborted; i++) {
         const uint32_t index = request->n_done++;
-        const int32_t id = submit->token_ids[index % submit->n_token_ids];
-        Choir__Engine__Token *token = &tokens[output.n_tokens];
-        *token = (Choir__Engine__Token)CHOIR__ENGINE__TOKEN__INIT;
-        token->token_id = id;
-        token->logprob = submit->wants_logprobs && !(submit->is_score && index == 0)
-                             ? echo_logprob(id, index)
-                             : NAN;
-        token->top = top_list;
-        token->n_top = submit->is_score && index == 0 ? 0 : submit->n_top;
-        token_list[output.n_tokens++] = token;
+        const uint32_t place = index + (submit->sampling ? submit->sampling->choice : 0);
+        const int32_t id = submit->token_ids[place % submit->n_token_ids];
+        const bool is_first_score = submit->is_score && index == 0;
+        const float logprob =
+            submit->wants_logprobs && !is_first_score ? echo_logprob(id, index) : NAN;
+        token_list[output.n_tokens] =
+            echo_token(&tokens[output.n_tokens], id, logprob, is_first_score ? 0 : submit->n_top);
+        output.n_tokens++;
         if (submit->is_score)
             output.finish = request->n_done == submit->n_token_ids
                                 ? CHOIR__ENGINE__FINISH_REASON__FINISH_SCORED
@@ -156,8 +186,9 @@ static inline void echo_step(echo_engine *engine, echo_request *request)
     if (output.finish)
         output.timings = &timings;
     engine->n_sent_tokens += submit->is_score ? 0 : output.n_tokens;
-    echo_send(engine, &output);
-    if (output.finish || engine->is_bad)
+    const bool is_bad = engine->is_bad && !(engine->spares_choices && submit->sampling->choice > 0);
+    echo_send(engine, &output, is_bad);
+    if (output.finish || is_bad)
         echo_end(engine, request);
 }
 

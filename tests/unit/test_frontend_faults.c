@@ -176,8 +176,8 @@ static void t19_hostile_protobuf_is_a_request_error(void **state)
 {
     echo_service *service = *state;
     rude_client client = rude_connect(service->endpoint);
-    /* Generate{request_id "r", text "a"} with field 13, which this version does not know */
-    static const uint8_t unknown[] = {0x22, 8, 0x0a, 1, 'r', 0x22, 1, 'a', 0x68, 1};
+    /* Generate{request_id "r", text "a"} with field 31, which this version does not know */
+    static const uint8_t unknown[] = {0x22, 9, 0x0a, 1, 'r', 0x22, 1, 'a', 0xf8, 1, 1};
     static const uint8_t cut[] = {0x22, 20, 0x0a, 1, 'r'};
     static const uint8_t wrong_type[] = {0x22, 2, 0x08, 1};
     static const uint8_t endless[] = {0x08, 0xff, 0xff, 0xff, 0xff, 0xff,

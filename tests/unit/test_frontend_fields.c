@@ -9,7 +9,7 @@ static void t20_numbers_out_of_range_are_refused_by_name(void **state)
     static const float temperatures[] = {NAN, -1, 1e30f, 0.001f, INFINITY, -INFINITY, 100.5f};
     static const int64_t top_ks[] = {-1, INT64_MIN, INT64_MAX, 1LL << 31};
     static const float top_ps[] = {NAN, 0, -0.5f, 1.0001f}, min_ps[] = {NAN, -0.1f, 1.1f};
-    static const int64_t max_tokens[] = {0, -1, 1LL << 31, INT64_MAX}, ns[] = {-1, 2, 1000000};
+    static const int64_t max_tokens[] = {0, -1, 1LL << 31, INT64_MAX}, ns[] = {-1, 129, 1000000};
     static const int64_t logprobs[] = {-1, 65, INT64_MAX}, no_lengths[] = {0, -5, 1LL << 31};
     static const float typical_ps[] = {NAN, 0, 1.5f}, repetitions[] = {NAN, 0, -1, 101, INFINITY};
     static const float penalties[] = {NAN, -2.1f, 2.1f, INFINITY};
@@ -55,6 +55,10 @@ static void t20_numbers_out_of_range_are_refused_by_name(void **state)
         parts.output.logprobs_presence_case = 1;
         parts.output.logprobs = logprobs[i];
         expect_refused(&client, &parts, 3, "logprobs");
+        begin_generate(&parts, "a");
+        parts.output.prompt_logprobs_presence_case = 2;
+        parts.output.prompt_logprobs = logprobs[i];
+        expect_refused(&client, &parts, 3, "prompt_logprobs");
     }
     assert_int_equal(echo_get(service, &service->engine.n_submits), 0);
     expect_service(service);

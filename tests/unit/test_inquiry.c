@@ -48,7 +48,8 @@ static void test_a_line_replaces_flags(void **state)
     options.logprobs = 2;
     options.stop_token_ids = "1,2";
     assert_int_equal(parse("{\"messages\": [{\"role\": \"user\", \"content\": \"é\"}],"
-                           "\"temperature\": 0, \"top_p\": 0.25, \"min_p\": 0.125, \"seed\": 8,"
+                           "\"temperature\": 0, \"top_p\": 0.25, \"min_p\": 0.125, \"seed\": 8, "
+                           "\"n\": 4, \"prompt_logprobs\": 3,"
                            "\"max_tokens\": 16, \"stop\": [\"x\", \"yy\"],"
                            "\"stop_token_ids\": [5], \"ignore_eos\": true, \"logprobs\": 3,"
                            "\"skip_special_tokens\": false}"),
@@ -60,6 +61,9 @@ static void test_a_line_replaces_flags(void **state)
     assert_true(sampling->has_top_p && sampling->top_p == 0.25f);
     assert_true(sampling->has_min_p && sampling->min_p == 0.125f);
     assert_true(sampling->has_seed && sampling->seed == 8);
+    assert_int_equal(sampling->n, 4);
+    assert_true(generate->wants_prompt_logprobs);
+    assert_int_equal(generate->n_prompt_top, 3);
     assert_true(sampling->has_max_tokens && sampling->max_tokens == 16);
     assert_int_equal(sampling->n_stop, 2);
     assert_string_equal(sampling->stop[1], "yy");

@@ -50,6 +50,7 @@ static void test_a_whole_answer(void **state)
                                .logprobs = &second,
                                .n_logprobs = 1});
     add(&reply, &(choir_event){.kind = CHOIR_EVENT_FINISH,
+                               .is_last = true,
                                .reason = CHOIR_FINISH_LENGTH,
                                .usage = {5, 2, 0},
                                .timings = {1, 2, 3, 4}});
@@ -74,7 +75,8 @@ static void test_an_empty_answer(void **state)
 {
     (void)state;
     choir_reply reply = {0};
-    add(&reply, &(choir_event){.kind = CHOIR_EVENT_FINISH, .reason = CHOIR_FINISH_STOP});
+    add(&reply,
+        &(choir_event){.kind = CHOIR_EVENT_FINISH, .is_last = true, .reason = CHOIR_FINISH_STOP});
     expect_json(
         choir_reply_to_json(&reply),
         "{\"token_ids\": [], \"text\": \"\", \"finish_reason\": \"stop\", \"logprobs\": [], "
@@ -93,7 +95,9 @@ static void test_scores(void **state)
         {.token_id = 1, .logprob = NAN},
         {.token_id = 2, .has_logprob = true, .logprob = -2.25f},
     };
-    add(&reply, &(choir_event){.kind = CHOIR_EVENT_SCORES, .logprobs = tokens, .n_logprobs = 2});
+    add(&reply,
+        &(choir_event){
+            .kind = CHOIR_EVENT_SCORES, .is_last = true, .logprobs = tokens, .n_logprobs = 2});
     assert_true(reply.is_finished);
     expect_json(choir_reply_to_score_json(&reply),
                 "{\"tokens\": [{\"token_id\": 1, \"logprob\": null, \"logprob_bits\": null, "
@@ -107,6 +111,7 @@ static void test_errors(void **state)
     (void)state;
     choir_reply reply = {0};
     add(&reply, &(choir_event){.kind = CHOIR_EVENT_ERROR,
+                               .is_last = true,
                                .status = CHOIR_EINVALID,
                                .param = "temperature",
                                .message = "not in 0.01 to 100"});
@@ -120,11 +125,42 @@ static void test_errors(void **state)
     choir_reply_destroy(&reply);
     /* The field stands once. */
     add(&reply, &(choir_event){.kind = CHOIR_EVENT_ERROR,
+                               .is_last = true,
                                .status = CHOIR_EINVALID,
                                .param = "seed",
                                .message = "seed: below 0"});
     assert_int_equal(choir_reply_status(&reply), CHOIR_EINVALID);
     assert_string_equal(choir_error(), "seed: below 0");
+    choir_reply_destroy(&reply);
+}
+
+static void test_several_answers(void **state)
+{
+    (void)state;
+    choir_reply reply = {0};
+    const choir_token_logprob prompt = {.token_id = 1, .has_logprob = true, .logprob = -0.5f};
+    add(&reply,
+        &(choir_event){.kind = CHOIR_EVENT_CHUNK, .index = 2, .text = "two", .text_length = 3});
+    add(&reply, &(choir_event){.kind = CHOIR_EVENT_FINISH, .index = 2});
+    add(&reply, &(choir_event){.kind = CHOIR_EVENT_FINISH, .index = 1});
+    add(&reply, &(choir_event){.kind = CHOIR_EVENT_CHUNK,
+                               .text = "zero",
+                               .text_length = 4,
+                               .prompt_logprobs = &prompt,
+                               .n_prompt_logprobs = 1});
+    assert_false(reply.is_finished);
+    add(&reply, &(choir_event){.kind = CHOIR_EVENT_FINISH, .is_last = true});
+    assert_true(reply.is_finished);
+    choir_json *json = choir_reply_to_json(&reply);
+    const choir_json *choices = choir_json_get(json, "choices");
+    static const char *const texts[] = {"zero", "", "two"};
+    assert_int_equal(choir_json_size(choices), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const choir_json *choice = choir_json_at(choices, i);
+        assert_string_equal(choir_json_string(choir_json_get(choice, "text"), "-"), texts[i]);
+        assert_int_equal(choir_json_size(choir_json_get(choice, "prompt_logprobs")), i == 0);
+    }
+    choir_json_destroy(&json);
     choir_reply_destroy(&reply);
 }
 
@@ -145,9 +181,9 @@ static void test_words_for_people(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_whole_answer),   cmocka_unit_test(test_an_empty_answer),
-        cmocka_unit_test(test_scores),           cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_words_for_people),
+        cmocka_unit_test(test_a_whole_answer),  cmocka_unit_test(test_an_empty_answer),
+        cmocka_unit_test(test_scores),          cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_several_answers), cmocka_unit_test(test_words_for_people),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

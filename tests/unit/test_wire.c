@@ -34,7 +34,7 @@ static void what_is_wrong_and_where(void **state)
            "12345678",
            9, CHOIR_WIRE_MALFORMED, "seq");                           /* 64 bits for a varint */
     expect("\x00\x01", 2, CHOIR_WIRE_MALFORMED, "");                  /* field 0 */
-    expect("\x30\x01", 2, CHOIR_WIRE_UNKNOWN, "ClientMessage");       /* field 6 */
+    expect("\xf8\x01\x01", 3, CHOIR_WIRE_UNKNOWN, "ClientMessage");   /* field 31 */
     expect("\x22\x03\x0a\x01r", 5, CHOIR_WIRE_OK, "");                /* Generate.request_id "r" */
     expect("\x22\x04\x0a\x01r", 5, CHOIR_WIRE_MALFORMED, "generate"); /* a byte is missing */
     expect("\x22\x02\x0a\x01r", 5, CHOIR_WIRE_MALFORMED,
