@@ -227,6 +227,18 @@ static choir_status read_wishes(const Choir__Engine__Submit *s, choir_logit_bias
     return CHOIR_OK;
 }
 
+static choir_pooling read_pooling(Choir__Engine__Pooling pooling)
+{
+    switch (pooling) {
+    case CHOIR__ENGINE__POOLING__POOLING_LAST:
+        return CHOIR_POOLING_LAST;
+    case CHOIR__ENGINE__POOLING__POOLING_MEAN:
+        return CHOIR_POOLING_MEAN;
+    default:
+        return CHOIR_POOLING_NONE;
+    }
+}
+
 /* A request that the scheduler refuses ends at once, with its words. */
 static void submit(lead *l, const Choir__Engine__Submit *s)
 {
@@ -250,6 +262,8 @@ static void submit(lead *l, const Choir__Engine__Submit *s)
         .wants_prompt_logprobs = s->wants_prompt_logprobs,
         .n_prompt_top = (int)s->n_prompt_top,
         .group_id = s->group_id,
+        .pooling = read_pooling(s->pooling),
+        .is_normalized = s->is_normalized,
         .user_id = s->user_id,
         .priority = s->priority,
         .timeout_us = s->timeout_us <= INT64_MAX ? (int64_t)s->timeout_us : INT64_MAX,
@@ -398,6 +412,7 @@ choir_status choir_lead_serve(choir_worker *worker, choir_engine_link *link,
     choir_status status = choir_outbox_create(&l.outbox);
     const choir_scheduler_options options = {
         .limits = *choir_worker_limits(worker),
+        .width = choir_model_hparams(choir_worker_model(worker))->width,
         .n_stages = choir_worker_layout(worker)->n_stages,
         .keeps_pages = own->keeps_pages,
         .max_step_us = own->max_step_us,

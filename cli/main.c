@@ -24,6 +24,7 @@ static const verb verbs[] = {
     {"generate", "continues a prompt; text streams as it comes", choir_verb_generate},
     {"chat", "answers a question, or talks", choir_verb_chat},
     {"score", "tells the log-probability of each token of a text", choir_verb_score},
+    {"embed", "turns a text into a vector", choir_verb_embed},
     {"eval", "measures the perplexity of a text", choir_verb_eval},
     {"tokenize", "prints the token ids of a text", choir_verb_tokenize},
     {"detokenize", "prints the text of token ids", choir_verb_detokenize},

@@ -18,6 +18,8 @@ typedef struct pool {
 
 struct choir_outbox {
     pool outputs, timings, tokens, tops;
+    float *floats; /* of all embeddings, in the order of taking */
+    size_t n_floats, floats_capacity;
     choir_status status; /* the first failure since the last send */
 };
 
@@ -40,6 +42,7 @@ void choir_outbox_destroy(choir_outbox **outbox)
     release(&(*outbox)->timings);
     release(&(*outbox)->tokens);
     release(&(*outbox)->tops);
+    free((*outbox)->floats);
     free(*outbox);
     *outbox = NULL;
 }
@@ -91,6 +94,10 @@ void choir_outbox_take(void *context, const choir_output *output)
     reserve(outbox, &outbox->timings, 1, sizeof(Choir__Engine__Timings));
     reserve(outbox, &outbox->tokens, (size_t)output->n_tokens, sizeof(Choir__Engine__Token));
     reserve(outbox, &outbox->tops, n_tops, sizeof(Choir__Engine__TopToken));
+    if (outbox->status == CHOIR_OK)
+        outbox->status =
+            choir_grow((void **)&outbox->floats, &outbox->floats_capacity,
+                       outbox->n_floats + (size_t)output->n_embedding, sizeof *outbox->floats);
     if (outbox->status != CHOIR_OK)
         return;
     Choir__Engine__Output *copy =
@@ -103,6 +110,11 @@ void choir_outbox_take(void *context, const choir_output *output)
     copy->error_status = (uint32_t)output->status;
     copy->error = (char *)(uintptr_t)output->error; /* a fixed text; packing only reads it */
     copy->n_cached = (uint32_t)output->n_cached;
+    copy->n_embedding = (size_t)output->n_embedding;
+    if (output->n_embedding > 0)
+        memcpy(outbox->floats + outbox->n_floats, output->embedding,
+               (size_t)output->n_embedding * sizeof *outbox->floats);
+    outbox->n_floats += (size_t)output->n_embedding;
     copy->retry_after_ms = (uint32_t)(output->retry_after_us / 1000);
     for (int i = 0; i < output->n_tokens; i++)
         take_token(outbox, &output->tokens[i]);
@@ -117,10 +129,13 @@ static void join(choir_outbox *outbox)
     Choir__Engine__Token **token_pointers = outbox->tokens.pointers;
     Choir__Engine__TopToken **top_pointers = outbox->tops.pointers;
     Choir__Engine__Output **output_pointers = outbox->outputs.pointers;
+    float *floats = outbox->floats;
     for (size_t i = 0; i < outbox->outputs.n; i++) {
         Choir__Engine__Output *output = (Choir__Engine__Output *)outbox->outputs.items + i;
         output_pointers[i] = output;
         output->tokens = token_pointers;
+        output->embedding = floats;
+        floats += output->n_embedding;
         if (output->finish != CHOIR__ENGINE__FINISH_REASON__FINISH_UNSPECIFIED)
             output->timings = (Choir__Engine__Timings *)outbox->timings.items + i;
         for (size_t t = 0; t < output->n_tokens; t++, tokens++) {
@@ -146,6 +161,7 @@ choir_status choir_outbox_send(choir_outbox *outbox, choir_engine_link *link)
         status = choir_engine_link_send(link, &message);
     }
     outbox->outputs.n = outbox->timings.n = outbox->tokens.n = outbox->tops.n = 0;
+    outbox->n_floats = 0;
     outbox->status = CHOIR_OK;
     return status;
 }

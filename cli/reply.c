@@ -70,10 +70,16 @@ static choir_status add_event(choir_reply *answer, const choir_event *event)
 {
     if (event->kind == CHOIR_EVENT_ACCEPTED)
         answer->seed = event->seed;
-    if (event->kind == CHOIR_EVENT_FINISH || event->kind == CHOIR_EVENT_SCORES) {
+    if (event->kind == CHOIR_EVENT_FINISH || event->kind == CHOIR_EVENT_SCORES ||
+        event->kind == CHOIR_EVENT_EMBEDDING) {
         answer->reason = event->reason;
         answer->usage = event->usage;
         answer->timings = event->timings;
+    }
+    if (event->kind == CHOIR_EVENT_EMBEDDING) {
+        answer->embedding = choir_json_make_array();
+        for (size_t i = 0; i < event->n_embedding; i++)
+            choir_json_append(answer->embedding, choir_json_make_real((double)event->embedding[i]));
     }
     if (event->kind == CHOIR_EVENT_ERROR) {
         answer->status = event->status == CHOIR_OK ? CHOIR_EINTERNAL : event->status;
@@ -117,6 +123,7 @@ void choir_reply_destroy(choir_reply *answer)
         choir_reply_destroy(&answer->others[i]);
     free(answer->others);
     choir_json_destroy(&answer->prompt_logprobs);
+    choir_json_destroy(&answer->embedding);
     free(answer->text);
     choir_json_destroy(&answer->token_ids);
     choir_json_destroy(&answer->logprobs);
@@ -204,6 +211,16 @@ choir_json *choir_reply_to_score_json(choir_reply *answer)
         return error_to_json(answer);
     choir_json *json = choir_json_make_object();
     choir_json_set(json, "tokens", take(&answer->logprobs));
+    return json;
+}
+
+choir_json *choir_reply_to_embedding_json(choir_reply *answer)
+{
+    if (answer->status != CHOIR_OK)
+        return error_to_json(answer);
+    choir_json *json = choir_json_make_object();
+    choir_json_set(json, "embedding", take(&answer->embedding));
+    choir_json_set(json, "usage", usage_to_json(&answer->usage));
     return json;
 }
 

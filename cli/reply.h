@@ -20,6 +20,7 @@ typedef struct choir_reply {
     size_t text_length, text_capacity;
     choir_json *token_ids; /* array of integers, of chunks that have ids */
     choir_json *logprobs;  /* array of choir_logprob_to_json() */
+    choir_json *embedding; /* array of numbers */
     uint64_t seed;
     bool is_finished; /* the request has ended */
     choir_finish_reason reason;
@@ -48,6 +49,8 @@ choir_status choir_reply_status(const choir_reply *answer) CHOIR_MUST_CHECK;
 choir_json *choir_reply_to_json(choir_reply *answer);
 /* {"tokens": [...]} of a Score */
 choir_json *choir_reply_to_score_json(choir_reply *answer);
+/* {"embedding": [...], "usage"} of an Embed */
+choir_json *choir_reply_to_embedding_json(choir_reply *answer);
 /*
  * {"token_id", "logprob", "logprob_bits", "top": [{"token_id", "logprob"}, ...]}; log-probabilities
  * are natural; the bits are 8 hex digits; both are null where there is none.

@@ -2,186 +2,85 @@
 #include "cli/batch.h"
 #include "cli/contact.h"
 #include "cli/flags.h"
-#include "cli/input.h"
 #include "cli/print.h"
 #include "cli/reply.h"
+#include "cli/texts.h"
 #include "cli/verbs.h"
-#include "common/mem.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 typedef struct score_options {
-    const char *file, *ids, *jsonl;
     int64_t top;
     bool is_json;
+    choir_texts_options texts;
     choir_contact_options contact;
 } score_options;
 
 #define AT(member) offsetof(score_options, member)
 
 static const choir_flag flags[] = {
-    {"--file -f", "FILE", "the text is the content of this file; - is standard input",
-     CHOIR_FLAG_STRING, AT(file), 0, 0, NULL},
-    {"--ids", "A,B,…", "token ids in place of a text, taken as they stand", CHOIR_FLAG_STRING,
-     AT(ids), 0, 0, NULL},
-    {"--jsonl", "FILE",
-     "many at once, an object a line: \"text\" or \"token_ids\", and \"top\" for that line; "
-     "answers as of --json, in the same order",
-     CHOIR_FLAG_STRING, AT(jsonl), 0, 0, NULL},
-    {"--top", "K", "alternatives for each token, 0 to 64 (default 0)", CHOIR_FLAG_INTEGER, AT(top),
-     0, 64, NULL},
+    {"--top", "K",
+     "alternatives for each token, 0 to 64 (default 0); a line of --jsonl may have its own \"top\"",
+     CHOIR_FLAG_INTEGER, AT(top), 0, 64, NULL},
     {"--json", NULL, "one JSON object: {\"tokens\": […]}", CHOIR_FLAG_BOOL, AT(is_json), 0, 0,
      NULL},
 };
 
-/* What is scored, with the memory it points into. */
-typedef struct score_input {
-    choir_score_request request;
-    choir_json *json;
-    char *text;
-    choir_ids ids;
-} score_input;
-
-typedef struct score_list {
+typedef struct score_run {
     const score_options *options;
-    score_input *inputs;
-    size_t n_inputs, capacity;
-} score_list;
+    choir_texts texts;
+} score_run;
 
-/* ---- input ---- */
-
-static choir_status read_field(score_input *input, const char *field, const choir_json *value)
+/* Of the line, or where it says nothing of the flags; -1: it is no number of alternatives. */
+static int64_t top_of(const score_run *run, const choir_text_input *input)
 {
-    choir_score_request *request = &input->request;
-    const bool has_input = request->text != NULL || input->ids.ids != NULL;
-    if (strcmp(field, "top") == 0) {
-        request->n_top = choir_json_integer(value, -1);
-        return request->n_top >= 0
-                   ? CHOIR_OK
-                   : choir_fail(CHOIR_EINVALID, "top: not an integer of at least 0");
-    }
-    if (strcmp(field, "text") != 0 && strcmp(field, "prompt") != 0 &&
-        strcmp(field, "token_ids") != 0)
-        return choir_fail(CHOIR_EINVALID, "%.40s: unknown field", field);
-    if (has_input)
-        return choir_fail(CHOIR_EINVALID, "%s: give one of text and token_ids", field);
-    if (strcmp(field, "token_ids") == 0) {
-        const choir_status status = choir_ids_from_json(&input->ids, value, field);
-        request->token_ids = input->ids.ids;
-        request->n_token_ids = input->ids.n_ids;
-        return status;
-    }
-    request->text = choir_json_string(value, NULL);
-    if (request->text == NULL)
-        return choir_fail(CHOIR_EINVALID, "%s: not a string", field);
-    request->text_length = strlen(request->text);
+    const choir_json *own = input->json ? choir_json_get(input->json, "top") : NULL;
+    return own ? choir_json_integer(own, -1) : run->options->top;
+}
+
+static choir_status check_tops(const score_run *run)
+{
+    for (size_t i = 0; i < run->texts.n_inputs; i++)
+        if (top_of(run, &run->texts.inputs[i]) < 0)
+            return choir_fail(CHOIR_EINVALID, "%s: object %zu: top: not an integer of at least 0",
+                              run->options->texts.jsonl, i + 1);
     return CHOIR_OK;
 }
-
-static choir_status read_object(score_input *input, const choir_json *object)
-{
-    size_t position = 0;
-    const char *field;
-    const choir_json *value;
-    choir_status status = CHOIR_OK;
-    while (status == CHOIR_OK && choir_json_next(object, &position, &field, &value))
-        status = read_field(input, field, value);
-    if (status == CHOIR_OK && input->request.text == NULL && input->ids.n_ids == 0)
-        return choir_fail(CHOIR_EINVALID, "neither a text nor a token id");
-    return status;
-}
-
-static choir_status add_input(score_list *list, int64_t n_top, score_input **input)
-{
-    const choir_status status = choir_grow((void **)&list->inputs, &list->capacity,
-                                           list->n_inputs + 1, sizeof *list->inputs);
-    if (status != CHOIR_OK)
-        return status;
-    *input = &list->inputs[list->n_inputs++];
-    **input = (score_input){.request.n_top = n_top};
-    return CHOIR_OK;
-}
-
-static choir_status read_lines(const score_options *options, score_list *list)
-{
-    choir_jsonl lines;
-    choir_json *object = NULL;
-    choir_status status = choir_jsonl_open(&lines, options->jsonl);
-    while (status == CHOIR_OK) {
-        score_input *input;
-        status = choir_jsonl_next(&lines, &object);
-        if (status != CHOIR_OK || object == NULL)
-            break;
-        status = add_input(list, options->top, &input);
-        if (status != CHOIR_OK) {
-            choir_json_destroy(&object);
-            break;
-        }
-        input->json = object;
-        status = read_object(input, object);
-        if (status != CHOIR_OK)
-            status = choir_jsonl_fail(&lines, status);
-    }
-    choir_jsonl_close(&lines);
-    return status;
-}
-
-/* The one input of the command line. */
-static choir_status read_arguments(const score_options *options, char **arguments, int n_arguments,
-                                   score_list *list)
-{
-    score_input *input;
-    choir_status status = add_input(list, options->top, &input);
-    if (status != CHOIR_OK)
-        return status;
-    if (options->ids == NULL) {
-        status = choir_input_text(arguments, n_arguments, options->file, &input->text,
-                                  &input->request.text_length);
-        input->request.text = input->text;
-        return status;
-    }
-    if (n_arguments > 0 || options->file != NULL)
-        return choir_fail(CHOIR_EUSAGE, "--ids and a text; give one of them");
-    status = choir_ids_parse(&input->ids, options->ids);
-    input->request.token_ids = input->ids.ids;
-    input->request.n_token_ids = input->ids.n_ids;
-    if (status == CHOIR_OK && input->ids.n_ids == 0)
-        return choir_fail(CHOIR_EINVALID, "--ids: no token id");
-    return status;
-}
-
-/* ---- requests and answers ---- */
 
 static choir_status start_request(void *context, choir_client *client, size_t index, const char *id)
 {
-    const score_list *list = context;
+    const score_run *run = context;
+    const choir_text_input *input = &run->texts.inputs[index];
+    const choir_score_request request = {
+        .request_id = id,
+        .text = input->text,
+        .text_length = input->text_length,
+        .token_ids = input->token_ids,
+        .n_token_ids = input->n_token_ids,
+        .n_top = top_of(run, input),
+    };
     char used[CHOIR_REQUEST_ID_SIZE];
-    choir_score_request request = list->inputs[index].request;
-    request.request_id = id;
     return choir_client_score(client, &request, used);
 }
 
 static choir_status print_answer(void *context, size_t index, choir_reply *answer)
 {
-    const score_list *list = context;
+    const score_run *run = context;
     (void)index;
-    if (list->options->jsonl == NULL && answer->status != CHOIR_OK)
+    if (run->options->texts.jsonl == NULL && answer->status != CHOIR_OK)
         return CHOIR_OK; /* the verb's own error tells it */
-    if (list->options->jsonl != NULL || list->options->is_json)
+    if (run->options->texts.jsonl != NULL || run->options->is_json)
         return choir_print_json(choir_reply_to_score_json(answer));
     return choir_reply_print_logprobs(answer->logprobs);
 }
 
-static choir_status score(score_list *list)
+static choir_status score(score_run *run)
 {
     choir_contact *contact = NULL;
-    const choir_batch batch = {.n_requests = list->n_inputs,
+    const choir_batch batch = {.n_requests = run->texts.n_inputs,
                                .start = start_request,
                                .take = print_answer,
-                               .context = list,
+                               .context = run,
                                .noun = "texts"};
-    choir_status status = choir_contact_open(&list->options->contact, &contact);
+    choir_status status = choir_contact_open(&run->options->contact, &contact);
     if (status == CHOIR_OK)
         status = choir_batch_run(contact, &batch);
     return choir_contact_close(&contact, status);
@@ -190,9 +89,10 @@ static choir_status score(score_list *list)
 choir_status choir_verb_score(int argc, char **argv)
 {
     score_options options = {.contact = choir_contact_options_default()};
-    choir_flag_group groups[1 + CHOIR_CONTACT_GROUPS] = {
-        {"Options", flags, sizeof flags / sizeof flags[0], &options}};
-    choir_contact_flags(&options.contact, &groups[1]);
+    choir_flag_group groups[2 + CHOIR_CONTACT_GROUPS] = {
+        {"Options", flags, sizeof flags / sizeof flags[0], &options},
+        choir_texts_flags(&options.texts)};
+    choir_contact_flags(&options.contact, &groups[2]);
     const choir_command command = {
         "choir score",
         "[FLAGS] [TEXT]",
@@ -205,23 +105,17 @@ choir_status choir_verb_score(int argc, char **argv)
         groups,
         sizeof groups / sizeof groups[0],
     };
-    score_list list = {.options = &options};
+    score_run run = {.options = &options};
     int n_rest;
     bool is_help_shown;
     choir_status status = choir_flags_parse(&command, argc, argv, &n_rest, &is_help_shown);
     if (status != CHOIR_OK || is_help_shown)
         return status;
-    if (options.jsonl != NULL && (n_rest > 0 || options.file != NULL || options.ids != NULL))
-        return choir_fail(CHOIR_EUSAGE, "--jsonl brings its own texts; leave the other out");
-    status = options.jsonl != NULL ? read_lines(&options, &list)
-                                   : read_arguments(&options, argv, n_rest, &list);
+    status = choir_texts_read(&options.texts, argv, n_rest, "top", &run.texts);
     if (status == CHOIR_OK)
-        status = score(&list);
-    for (size_t i = 0; i < list.n_inputs; i++) {
-        choir_json_destroy(&list.inputs[i].json);
-        free(list.inputs[i].text);
-        free(list.inputs[i].ids.ids);
-    }
-    free(list.inputs);
+        status = check_tops(&run);
+    if (status == CHOIR_OK)
+        status = score(&run);
+    choir_texts_destroy(&run.texts);
     return status;
 }

@@ -12,6 +12,7 @@ choir_status choir_verb_serve(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_generate(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_chat(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_score(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_embed(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_eval(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_tokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_detokenize(int argc, char **argv) CHOIR_MUST_CHECK;

@@ -289,6 +289,41 @@ choir_status choir_client_score(choir_client *client, const choir_score_request 
     return status;
 }
 
+choir_status choir_client_embed(choir_client *client, const choir_embed_request *request,
+                                char request_id[CHOIR_REQUEST_ID_SIZE])
+{
+    Choir__Client__TokenIds tokens = CHOIR__CLIENT__TOKEN_IDS__INIT;
+    Choir__Client__Embed embed = CHOIR__CLIENT__EMBED__INIT;
+    Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
+    char *text = NULL;
+    choir_status status = choose_id(client, request->request_id, request_id);
+    if (status != CHOIR_OK)
+        return status;
+    if (!!request->text + !!request->token_ids != 1)
+        return choir_fail(CHOIR_EINVALID, "set one of text and token ids");
+    if (request->text) {
+        status = copy_text(request->text, request->text_length, &text);
+        embed.input_case = CHOIR__CLIENT__EMBED__INPUT_TEXT;
+        embed.text = text;
+    } else {
+        embed.input_case = CHOIR__CLIENT__EMBED__INPUT_TOKEN_IDS;
+        embed.token_ids = &tokens;
+        tokens.ids = (int32_t *)request->token_ids;
+        tokens.n_ids = request->n_token_ids;
+    }
+    embed.request_id = request_id;
+    embed.pooling = request->is_mean ? CHOIR__CLIENT__POOLING__POOLING_MEAN
+                                     : CHOIR__CLIENT__POOLING__POOLING_LAST;
+    if (request->is_unnormalized) /* present and false */
+        embed.normalize_presence_case = CHOIR__CLIENT__EMBED__NORMALIZE_PRESENCE_NORMALIZE;
+    message.body_case = CHOIR__CLIENT__CLIENT_MESSAGE__BODY_EMBED;
+    message.embed = &embed;
+    if (status == CHOIR_OK)
+        status = choir_queue_start(client->queue, &message, request_id);
+    free(text);
+    return status;
+}
+
 /* ---- their end and their events ---- */
 
 choir_status choir_client_cancel(choir_client *client, const char *request_id)

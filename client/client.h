@@ -12,10 +12,10 @@
  *             fwrite(event.text, 1, event.text_length, stdout);
  *     } while (status == CHOIR_OK && !choir_event_is_last(&event));
  *
- * A request ends with a FINISH for each of its answers, with SCORES, or with an ERROR; its last
- * event says so (is_last). More requests may be started than the
- * service takes from one client at a time: the rest waits here and follows as others end.
- * The other calls wait for their answer; events that come meanwhile are kept for next_event.
+ * A request ends with a FINISH for each of its answers, with SCORES, EMBEDDING or an ERROR; its
+ * last event says so (is_last). More requests may be started than the service takes from one client
+ * at a time: the rest waits here and follows as others end. The other calls wait for their answer;
+ * events that come meanwhile are kept for next_event.
  *
  * Errors of all calls: EUNAVAILABLE (no service there, gone, or silent for 15 s), ETIMEOUT,
  * EINVALID (a field the service refuses; the words name it), ENOMEM.
@@ -118,10 +118,22 @@ typedef struct choir_score_request {
     int64_t n_top;
 } choir_score_request;
 
+typedef struct choir_embed_request {
+    const char *request_id; /* NULL: one is made */
+    const char *text;       /* or token_ids */
+    size_t text_length;
+    const int32_t *token_ids;
+    size_t n_token_ids;
+    bool is_mean;         /* of all tokens; else the last one's */
+    bool is_unnormalized; /* else of length 1 */
+} choir_embed_request;
+
 /* Starts a request; writes its id. Only sends: what the service refuses comes as an ERROR event. */
 choir_status choir_client_generate(choir_client *client, const choir_generate_request *request,
                                    char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
 choir_status choir_client_score(choir_client *client, const choir_score_request *request,
+                                char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
+choir_status choir_client_embed(choir_client *client, const choir_embed_request *request,
                                 char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
 /* So many more chunks of a request that has_credit may come; its last one counts, too. */
 choir_status choir_client_credit(choir_client *client, const char *request_id,
@@ -150,6 +162,7 @@ typedef enum choir_event_kind {
     CHOIR_EVENT_CHUNK,
     CHOIR_EVENT_FINISH, /* of one answer */
     CHOIR_EVENT_SCORES,
+    CHOIR_EVENT_EMBEDDING,
     CHOIR_EVENT_ERROR,
 } choir_event_kind;
 
@@ -189,12 +202,14 @@ typedef struct choir_event {
     size_t n_logprobs;
     const choir_token_logprob *prompt_logprobs; /* CHUNK: the prompt's next ones */
     size_t n_prompt_logprobs;
+    const float *embedding; /* EMBEDDING */
+    size_t n_embedding;
     /* FINISH */
     choir_finish_reason reason;
     bool has_stop_token; /* STOP by a token ... */
     int32_t stop_token_id;
     const char *stop_string; /* ... or by this string, else NULL */
-    choir_usage usage;       /* FINISH and SCORES */
+    choir_usage usage;       /* FINISH, SCORES and EMBEDDING */
     choir_timings timings;
     /* ERROR */
     choir_status status;

@@ -198,6 +198,14 @@ static choir_status read_scores(choir_event_reader *reader, const Choir__Client_
     return CHOIR_OK;
 }
 
+static void read_embedding(const Choir__Client__Embeddings *embeddings, choir_event *event)
+{
+    begin_event(event, CHOIR_EVENT_EMBEDDING, embeddings->request_id);
+    read_usage(embeddings->usage, embeddings->timings, event);
+    event->embedding = embeddings->values;
+    event->n_embedding = embeddings->n_values;
+}
+
 static void read_error(const Choir__Client__Error *error, choir_event *event)
 {
     begin_event(event, CHOIR_EVENT_ERROR, error->request_id);
@@ -230,6 +238,8 @@ choir_status choir_event_read(choir_event_reader *reader, choir_event *event, ui
             read_error(message->error, event);
         } else if (message->body_case == CHOIR__CLIENT__SERVER_MESSAGE__BODY_SCORES) {
             status = read_scores(reader, message->scores, event);
+        } else if (message->body_case == CHOIR__CLIENT__SERVER_MESSAGE__BODY_EMBEDDINGS) {
+            read_embedding(message->embeddings, event);
         } else {
             *has_event = false; /* the answer to a Cancel, or to a call that timed out */
         }

@@ -60,10 +60,10 @@ static choir_status fill_chunk(const choir_choice *choice, chunk_parts *parts)
     return CHOIR_OK;
 }
 
-/* A cancelled Score has no scores to give: it ends like an answer, with a Finish. */
-static bool is_complete_score(const choir_choice *choice)
+/* Scores and embeddings that were cancelled have nothing to give: they end with a Finish. */
+static bool is_complete(const choir_choice *choice)
 {
-    return choice->request->is_score && choice->phase == CHOIR_REQUEST_DONE &&
+    return choice->request->kind != CHOIR_REQUEST_GENERATE && choice->phase == CHOIR_REQUEST_DONE &&
            choice->reason != CHOIR__CLIENT__FINISH_REASON__FINISH_REASON_ABORT;
 }
 
@@ -73,8 +73,8 @@ static bool has_chunk(const choir_choice *choice)
     if (!choice->answer || (request->has_credit && request->credit == 0))
         return false;
     if (choice->phase == CHOIR_REQUEST_DONE)
-        return !is_complete_score(choice);
-    return !request->is_score && request->is_streamed &&
+        return !is_complete(choice);
+    return request->kind == CHOIR_REQUEST_GENERATE && request->is_streamed &&
            (choir_answer_has_chunk(choice->answer) ||
             (choice->prompt && choir_answer_has_chunk(choice->prompt)));
 }
@@ -155,27 +155,50 @@ static bool deliver_batch(choir_requests *requests, choir_peer *peer, int64_t no
     return is_sent;
 }
 
-static bool deliver_scores(choir_requests *requests, choir_choice *choice, int64_t now_us)
+static bool deliver_scores(choir_requests *requests, choir_choice *choice, chunk_parts *parts,
+                           int64_t now_us)
 {
     Choir__Client__ServerMessage message = CHOIR__CLIENT__SERVER_MESSAGE__INIT;
     Choir__Client__Scores scores = CHOIR__CLIENT__SCORES__INIT;
     choir_answer_view view;
-    chunk_parts parts;
     if (choir_answer_view_chunk(choice->answer, &view) != CHOIR_OK)
         return false;
-    fill_finish(choice, &parts);
-    parts.usage.completion = 0;
     scores.request_id = choice->request->request_id;
     scores.tokens = view.logprobs;
     scores.n_tokens = view.n_logprobs;
-    scores.usage = &parts.usage;
-    scores.timings = &parts.timings;
+    scores.usage = &parts->usage;
+    scores.timings = &parts->timings;
     message.body_case = CHOIR__CLIENT__SERVER_MESSAGE__BODY_SCORES;
     message.scores = &scores;
-    if (!choir_clients_try(requests->clients, choice->request->peer, &message, now_us))
-        return false;
-    choir_requests_free(requests, choice);
-    return true;
+    return choir_clients_try(requests->clients, choice->request->peer, &message, now_us);
+}
+
+static bool deliver_embedding(choir_requests *requests, const choir_choice *choice,
+                              chunk_parts *parts, int64_t now_us)
+{
+    Choir__Client__ServerMessage message = CHOIR__CLIENT__SERVER_MESSAGE__INIT;
+    Choir__Client__Embeddings embeddings = CHOIR__CLIENT__EMBEDDINGS__INIT;
+    embeddings.request_id = choice->request->request_id;
+    embeddings.values = choice->embedding;
+    embeddings.n_values = choice->n_embedding;
+    embeddings.usage = &parts->usage;
+    embeddings.timings = &parts->timings;
+    message.body_case = CHOIR__CLIENT__SERVER_MESSAGE__BODY_EMBEDDINGS;
+    message.embeddings = &embeddings;
+    return choir_clients_try(requests->clients, choice->request->peer, &message, now_us);
+}
+
+static bool deliver_whole(choir_requests *requests, choir_choice *choice, int64_t now_us)
+{
+    chunk_parts parts;
+    fill_finish(choice, &parts);
+    parts.usage.completion = 0;
+    const bool is_sent = choice->request->kind == CHOIR_REQUEST_SCORE
+                             ? deliver_scores(requests, choice, &parts, now_us)
+                             : deliver_embedding(requests, choice, &parts, now_us);
+    if (is_sent)
+        choir_requests_free(requests, choice);
+    return is_sent;
 }
 
 bool choir_frontend_deliver(choir_requests *requests, choir_peer *peer, int64_t now_us)
@@ -183,8 +206,8 @@ bool choir_frontend_deliver(choir_requests *requests, choir_peer *peer, int64_t 
     bool is_all_sent = deliver_batch(requests, peer, now_us);
     for (choir_request *request = peer->requests, *next; request && is_all_sent; request = next) {
         next = request->next;
-        if (request->choices[0].answer && is_complete_score(&request->choices[0]))
-            is_all_sent = deliver_scores(requests, &request->choices[0], now_us);
+        if (request->choices[0].answer && is_complete(&request->choices[0]))
+            is_all_sent = deliver_whole(requests, &request->choices[0], now_us);
     }
     peer->has_news = !is_all_sent;
     return is_all_sent;

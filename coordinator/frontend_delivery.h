@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 /*
- * Sends a peer what its requests have to say: one Batch, and the Scores that are complete. False if
- * something has to wait, because the client reads too slowly; chunks then go on growing.
+ * Sends a peer what its requests have to say: one Batch, and the Scores and Embeddings that are
+ * complete. False if something has to wait, because the client reads too slowly; chunks then go on
+ * growing.
  */
 bool choir_frontend_deliver(choir_requests *requests, choir_peer *peer, int64_t now_us);
 

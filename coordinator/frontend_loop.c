@@ -288,6 +288,11 @@ static void take_client_message(loop_state *loop, choir_peer *peer,
             choir_requests_score(&loop->requests, peer, seq, message->score, loop->max_model_len,
                                  loop->now_us);
         break;
+    case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_EMBED:
+        if (is_open(loop, peer, seq, message->embed->request_id))
+            choir_requests_embed(&loop->requests, peer, seq, message->embed, loop->max_model_len,
+                                 loop->now_us);
+        break;
     case CHOIR__CLIENT__CLIENT_MESSAGE__BODY_CANCEL:
         cancel(loop, peer, seq, message->cancel);
         break;
@@ -316,6 +321,8 @@ static const char *request_id_of(const Choir__Client__ClientMessage *message)
         return message->generate->request_id;
     if (message->body_case == CHOIR__CLIENT__CLIENT_MESSAGE__BODY_SCORE)
         return message->score->request_id;
+    if (message->body_case == CHOIR__CLIENT__CLIENT_MESSAGE__BODY_EMBED)
+        return message->embed->request_id;
     return "";
 }
 

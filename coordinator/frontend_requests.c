@@ -2,9 +2,10 @@
 #include "coordinator/frontend_requests.h"
 
 #include "common/log.h"
+#include "common/mem.h"
 #include "coordinator/frontend_delivery.h"
 
-#include <assert.h>
+#include <string.h>
 
 enum { ABORT_CONFIRM_US = 5000000 };
 
@@ -60,7 +61,8 @@ static void finish(choir_requests *requests, choir_choice *choice)
         choir_requests_free(requests, choice);
         return;
     }
-    if (request->is_score && choice->reason == CHOIR__CLIENT__FINISH_REASON__FINISH_REASON_ABORT)
+    if (request->kind == CHOIR_REQUEST_SCORE &&
+        choice->reason == CHOIR__CLIENT__FINISH_REASON__FINISH_REASON_ABORT)
         choir_answer_clear_chunk(choice->answer);
     choice->phase = CHOIR_REQUEST_DONE;
     request->peer->has_news = true;
@@ -210,6 +212,17 @@ static choir_status take_prompt(choir_choice *choice, const Choir__Engine__Outpu
     return status;
 }
 
+static choir_status take_embedding(choir_choice *choice, const Choir__Engine__Output *output)
+{
+    const choir_status status =
+        choir_alloc(output->n_embedding, sizeof *choice->embedding, (void **)&choice->embedding);
+    if (status != CHOIR_OK)
+        return status;
+    memcpy(choice->embedding, output->embedding, output->n_embedding * sizeof *output->embedding);
+    choice->n_embedding = output->n_embedding;
+    return CHOIR_OK;
+}
+
 /* Takes the tokens of an output, up to a stop string. */
 static choir_status take_tokens(choir_requests *requests, choir_choice *choice,
                                 const Choir__Engine__Output *output)
@@ -221,7 +234,8 @@ static choir_status take_tokens(choir_requests *requests, choir_choice *choice,
         if (choir_answer_matched(choice->answer))
             break;
         status = choir_answer_add(choice->answer, output->tokens[i], is_end);
-        requests->n_generated_tokens += status == CHOIR_OK && !choice->request->is_score;
+        requests->n_generated_tokens +=
+            status == CHOIR_OK && choice->request->kind == CHOIR_REQUEST_GENERATE;
         if (is_end) {
             choice->has_stop_token = true;
             choice->stop_token = output->tokens[i]->token_id;
@@ -250,7 +264,7 @@ static size_t waiting_bytes(const choir_peer *peer)
 {
     size_t bytes = 0;
     for (const choir_request *request = peer->requests; request; request = request->next)
-        for (size_t i = 0; !request->is_score && i < request->n_choices; i++) {
+        for (size_t i = 0; request->kind == CHOIR_REQUEST_GENERATE && i < request->n_choices; i++) {
             const choir_choice *choice = &request->choices[i];
             bytes += choice->answer ? choir_answer_bytes(choice->answer) : 0;
             bytes += choice->prompt ? choir_answer_bytes(choice->prompt) : 0;
@@ -271,8 +285,9 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
     }
     choir_status status = CHOIR_OK;
     if (request->peer && choice->phase == CHOIR_REQUEST_RUNNING)
-        status =
-            output->is_prompt ? take_prompt(choice, output) : take_tokens(requests, choice, output);
+        status = output->n_embedding > 0 ? take_embedding(choice, output)
+                 : output->is_prompt     ? take_prompt(choice, output)
+                                         : take_tokens(requests, choice, output);
     if (status != CHOIR_OK) {
         fail_early(requests, request, CHOIR_ERROR_INTERNAL, now_us);
         return;

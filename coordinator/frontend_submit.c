@@ -206,6 +206,7 @@ static void start_score(choir_requests *requests, choir_peer *peer, uint64_t seq
 {
     const choir_request_plan plan = {
         .request_id = score->request_id,
+        .kind = CHOIR_REQUEST_SCORE,
         .answer = {.tokenizer = requests->setup->tokenizer, .has_logprobs = true},
         .n_choices = 1,
         .n_score_entries = n_ids * (1 + (size_t)score->top),
@@ -236,9 +237,10 @@ void choir_requests_score(choir_requests *requests, choir_peer *peer, uint64_t s
     if (kind == CHOIR_ERROR_NONE)
         kind = check_room(requests, peer, score->request_id, 1, &param);
     if (kind == CHOIR_ERROR_NONE)
-        kind = choir_prompt_of_score(score, setup->tokenizer,
-                                     choir_request_max_bytes(&setup->limits, max_model_len), &ids,
-                                     &n_ids, &param);
+        kind = choir_prompt_of_plain(
+            score->input_case == CHOIR__CLIENT__SCORE__INPUT_TEXT ? score->text : NULL,
+            score->token_ids, setup->tokenizer,
+            choir_request_max_bytes(&setup->limits, max_model_len), &ids, &n_ids, &param);
     if (kind == CHOIR_ERROR_NONE)
         kind = choir_request_check_length(n_ids, 0, max_model_len);
     if (kind == CHOIR_ERROR_NONE)
@@ -247,6 +249,61 @@ void choir_requests_score(choir_requests *requests, choir_peer *peer, uint64_t s
         start_score(requests, peer, seq, score, ids, n_ids, now_us);
     else
         choir_clients_refuse(requests->clients, peer, seq, kind, score->request_id, param, "",
+                             now_us);
+    free(ids);
+}
+
+static void start_embed(choir_requests *requests, choir_peer *peer, uint64_t seq,
+                        const Choir__Client__Embed *embed, int32_t *ids, size_t n_ids,
+                        int64_t now_us)
+{
+    const choir_request_plan plan = {
+        .request_id = embed->request_id,
+        .kind = CHOIR_REQUEST_EMBED,
+        .answer = {.tokenizer = requests->setup->tokenizer},
+        .n_choices = 1,
+    };
+    Choir__Engine__Submit what = CHOIR__ENGINE__SUBMIT__INIT;
+    choir_request *request = choir_requests_add(requests, peer, &plan);
+    if (!request) {
+        choir_clients_refuse(requests->clients, peer, seq, CHOIR_ERROR_MEMORY, embed->request_id,
+                             "", "", now_us);
+        return;
+    }
+    what.token_ids = ids;
+    what.n_token_ids = n_ids;
+    what.pooling = embed->pooling == CHOIR__CLIENT__POOLING__POOLING_MEAN
+                       ? CHOIR__ENGINE__POOLING__POOLING_MEAN
+                       : CHOIR__ENGINE__POOLING__POOLING_LAST;
+    what.is_normalized = !embed->normalize_presence_case || embed->normalize;
+    what.priority = embed->priority;
+    what.timeout_us = embed->timeout_ms * 1000;
+    what.cache_salt.data = (uint8_t *)embed->cache_salt;
+    what.cache_salt.len = strlen(embed->cache_salt);
+    submit(requests, request, seq, &what, now_us);
+}
+
+void choir_requests_embed(choir_requests *requests, choir_peer *peer, uint64_t seq,
+                          const Choir__Client__Embed *embed, uint32_t max_model_len, int64_t now_us)
+{
+    const choir_frontend_setup *setup = requests->setup;
+    const char *param = "";
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    choir_error_kind kind = choir_request_check_embed(embed, &setup->limits, &param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = check_room(requests, peer, embed->request_id, 1, &param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = choir_prompt_of_plain(
+            embed->input_case == CHOIR__CLIENT__EMBED__INPUT_TEXT ? embed->text : NULL,
+            embed->token_ids, setup->tokenizer,
+            choir_request_max_bytes(&setup->limits, max_model_len), &ids, &n_ids, &param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = choir_request_check_length(n_ids, 0, max_model_len);
+    if (kind == CHOIR_ERROR_NONE)
+        start_embed(requests, peer, seq, embed, ids, n_ids, now_us);
+    else
+        choir_clients_refuse(requests->clients, peer, seq, kind, embed->request_id, param, "",
                              now_us);
     free(ids);
 }

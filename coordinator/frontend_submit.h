@@ -15,5 +15,8 @@ void choir_requests_generate(choir_requests *requests, choir_peer *peer, uint64_
 void choir_requests_score(choir_requests *requests, choir_peer *peer, uint64_t seq,
                           const Choir__Client__Score *score, uint32_t max_model_len,
                           int64_t now_us);
+void choir_requests_embed(choir_requests *requests, choir_peer *peer, uint64_t seq,
+                          const Choir__Client__Embed *embed, uint32_t max_model_len,
+                          int64_t now_us);
 
 #endif

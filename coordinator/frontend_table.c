@@ -50,6 +50,8 @@ void choir_requests_drop_choice(choir_requests *requests, choir_choice *choice)
     requests->n_open--;
     choir_answer_destroy(&choice->answer);
     choir_answer_destroy(&choice->prompt);
+    free(choice->embedding);
+    choice->embedding = NULL;
     choice->request->n_left--;
     if (choice->request->peer)
         choice->request->peer->n_choices--;
@@ -139,7 +141,7 @@ choir_request *choir_requests_add(choir_requests *requests, choir_peer *peer,
         1, sizeof *request + plan->n_choices * sizeof request->choices[0], (void **)&request);
     if (status != CHOIR_OK)
         return NULL;
-    request->is_score = !plan->answer.has_text;
+    request->kind = plan->kind;
     request->is_streamed = true;
     request->n_choices = plan->n_choices;
     request->n_score_entries = plan->n_score_entries;

@@ -23,6 +23,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef enum choir_request_kind {
+    CHOIR_REQUEST_GENERATE,
+    CHOIR_REQUEST_SCORE, /* these two have one message, at their end */
+    CHOIR_REQUEST_EMBED,
+} choir_request_kind;
+
 typedef enum choir_request_phase {
     CHOIR_REQUEST_RUNNING,
     CHOIR_REQUEST_ENDING,
@@ -38,6 +44,8 @@ typedef struct choir_choice {
     uint32_t index;
     choir_answer *answer; /* NULL: freed */
     choir_answer *prompt; /* log-probabilities of the prompt's tokens; NULL: not asked for */
+    float *embedding;     /* [n_embedding]; NULL: none came yet */
+    size_t n_embedding;
     size_t n_cached;
     choir_request_phase phase;
     int64_t ending_us;
@@ -51,7 +59,7 @@ struct choir_request {
     choir_request *next, *previous; /* of the same peer */
     choir_peer *peer;               /* NULL: gone */
     char request_id[CHOIR_REQUEST_ID_BYTES];
-    bool is_score;
+    choir_request_kind kind;
     bool is_streamed; /* else a choice has one chunk, at its end */
     bool has_credit;  /* only so many chunks may be sent: */
     uint64_t credit;
@@ -78,6 +86,7 @@ void choir_requests_close(choir_requests *requests);
 /* What a new request is made of. */
 typedef struct choir_request_plan {
     const char *request_id;
+    choir_request_kind kind;
     choir_answer_options answer;
     size_t n_choices, n_score_entries;
     bool wants_prompt; /* log-probabilities of its tokens, beside an answer */

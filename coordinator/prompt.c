@@ -104,14 +104,14 @@ choir_error_kind choir_prompt_of_generate(const Choir__Client__Generate *generat
     }
 }
 
-choir_error_kind choir_prompt_of_score(const Choir__Client__Score *score,
+choir_error_kind choir_prompt_of_plain(const char *text, const Choir__Client__TokenIds *tokens,
                                        const choir_tokenizer *tokenizer, size_t max_bytes,
                                        int32_t **ids, size_t *n_ids, const char **param)
 {
     *ids = NULL;
     *n_ids = 0;
-    if (score->input_case == CHOIR__CLIENT__SCORE__INPUT_TEXT)
-        return from_text(score->text, tokenizer, max_bytes, ids, n_ids, param);
+    if (text)
+        return from_text(text, tokenizer, max_bytes, ids, n_ids, param);
     *param = "token_ids";
-    return from_ids(score->token_ids, ids, n_ids);
+    return from_ids(tokens, ids, n_ids);
 }

@@ -184,13 +184,14 @@ static choir_error_kind check_rules(const Choir__Client__SamplingParams *params,
     return CHOIR_ERROR_NONE;
 }
 
-static choir_error_kind check_turn(const Choir__Client__Generate *generate, const char **param)
+static choir_error_kind check_turn(int32_t priority, uint64_t timeout_ms, const char *cache_salt,
+                                   const char **param)
 {
-    if (generate->priority < -CHOIR_PRIORITY_MAX || generate->priority > CHOIR_PRIORITY_MAX)
+    if (priority < -CHOIR_PRIORITY_MAX || priority > CHOIR_PRIORITY_MAX)
         return refuse(CHOIR_ERROR_PRIORITY, "priority", param);
-    if (generate->timeout_ms > CHOIR_TIMEOUT_MAX_US / 1000)
+    if (timeout_ms > CHOIR_TIMEOUT_MAX_US / 1000)
         return refuse(CHOIR_ERROR_TIMEOUT_MS, "timeout_ms", param);
-    if (strlen(generate->cache_salt) > CACHE_SALT_BYTES_MAX)
+    if (strlen(cache_salt) > CACHE_SALT_BYTES_MAX)
         return refuse(CHOIR_ERROR_CACHE_SALT, "cache_salt", param);
     return CHOIR_ERROR_NONE;
 }
@@ -221,10 +222,19 @@ choir_error_kind choir_request_check_generate(const Choir__Client__Generate *gen
     if (kind == CHOIR_ERROR_NONE)
         kind = check_rules(params, limits->n_vocab, param);
     if (kind == CHOIR_ERROR_NONE)
-        kind = check_turn(generate, param);
+        kind = check_turn(generate->priority, generate->timeout_ms, generate->cache_salt, param);
     if (kind == CHOIR_ERROR_NONE && generate->output)
         kind = check_output(generate->output, param);
     return kind == CHOIR_ERROR_NONE ? check_input(generate, limits, param) : kind;
+}
+
+/* Of a Score or Embed; both NULL: nothing was given. */
+static choir_error_kind check_plain(const char *text, const Choir__Client__TokenIds *tokens,
+                                    const choir_request_limits *limits, const char **param)
+{
+    if (text)
+        return check_bytes(text, "text", param);
+    return tokens ? check_tokens(tokens, limits, param) : refuse(CHOIR_ERROR_INPUT, "input", param);
 }
 
 choir_error_kind choir_request_check_score(const Choir__Client__Score *score,
@@ -237,14 +247,28 @@ choir_error_kind choir_request_check_score(const Choir__Client__Score *score,
         return refuse(CHOIR_ERROR_LOGPROBS, "top", param);
     if (kind != CHOIR_ERROR_NONE)
         return kind;
-    switch (score->input_case) {
-    case CHOIR__CLIENT__SCORE__INPUT_TOKEN_IDS:
-        return check_tokens(score->token_ids, limits, param);
-    case CHOIR__CLIENT__SCORE__INPUT_TEXT:
-        return check_bytes(score->text, "text", param);
-    default:
-        return refuse(CHOIR_ERROR_INPUT, "input", param);
-    }
+    return check_plain(score->input_case == CHOIR__CLIENT__SCORE__INPUT_TEXT ? score->text : NULL,
+                       score->input_case == CHOIR__CLIENT__SCORE__INPUT_TOKEN_IDS ? score->token_ids
+                                                                                  : NULL,
+                       limits, param);
+}
+
+choir_error_kind choir_request_check_embed(const Choir__Client__Embed *embed,
+                                           const choir_request_limits *limits, const char **param)
+{
+    choir_error_kind kind = check_id(embed->request_id, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = choir_request_check_model(embed->model, limits, param);
+    if (kind == CHOIR_ERROR_NONE && (unsigned)embed->pooling > CHOIR__CLIENT__POOLING__POOLING_MEAN)
+        return refuse(CHOIR_ERROR_POOLING, "pooling", param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = check_turn(embed->priority, embed->timeout_ms, embed->cache_salt, param);
+    if (kind != CHOIR_ERROR_NONE)
+        return kind;
+    return check_plain(embed->input_case == CHOIR__CLIENT__EMBED__INPUT_TEXT ? embed->text : NULL,
+                       embed->input_case == CHOIR__CLIENT__EMBED__INPUT_TOKEN_IDS ? embed->token_ids
+                                                                                  : NULL,
+                       limits, param);
 }
 
 choir_error_kind choir_request_check_detokenize(const Choir__Client__Detokenize *what,

@@ -39,6 +39,9 @@ choir_error_kind choir_request_check_generate(const Choir__Client__Generate *gen
 choir_error_kind choir_request_check_score(const Choir__Client__Score *score,
                                            const choir_request_limits *limits,
                                            const char **param) CHOIR_MUST_CHECK;
+choir_error_kind choir_request_check_embed(const Choir__Client__Embed *embed,
+                                           const choir_request_limits *limits,
+                                           const char **param) CHOIR_MUST_CHECK;
 /* Answers that a checked request asks for. */
 size_t choir_request_n_choices(const Choir__Client__Generate *generate);
 /* Log-probabilities of its prompt's tokens that it asks for, alternatives included. */

@@ -48,8 +48,8 @@ choir_status choir_scheduler_create(const choir_scheduler_options *options,
 {
     choir_scheduler *made = NULL;
     *scheduler = NULL;
-    assert(options->n_stages >= 1 && options->max_waiting >= 0 && options->max_step_us >= 0 &&
-           options->take);
+    assert(options->n_stages >= 1 && options->width > 0 && options->max_waiting >= 0 &&
+           options->max_step_us >= 0 && options->take);
     choir_status status = choir_step_limits_check(&options->limits);
     if (!status)
         status = choir_alloc(1, sizeof *made, (void **)&made);
@@ -148,8 +148,7 @@ choir_status choir_scheduler_submit(choir_scheduler *scheduler, const choir_requ
                           n_waiting);
     if (find(scheduler, request->id))
         return choir_fail(CHOIR_EINVALID, "id: %llu is in use", (unsigned long long)request->id);
-    choir_status status = choir_sequence_create(&scheduler->options.limits, request,
-                                                scheduler->options.keeps_pages, now_us, &made);
+    choir_status status = choir_sequence_create(&scheduler->options, request, now_us, &made);
     if (!status)
         status = choir_fair_queue_enter(scheduler->queue, made);
     if (status) {
@@ -197,6 +196,10 @@ static void tell(choir_scheduler *scheduler, choir_sequence *sequence, int n_tok
                            .error = ""};
     if (status)
         output.error = words_of(status);
+    if (finish == CHOIR_FINISH_EMBEDDED) {
+        output.embedding = sequence->embedding;
+        output.n_embedding = sequence->width;
+    }
     if (finish) {
         output.timings = choir_sequence_timings(sequence, now_us);
         output.n_cached = sequence->n_cached;
@@ -342,6 +345,28 @@ static void take_scores(choir_scheduler *scheduler, choir_sequence *sequence,
         tell(scheduler, sequence, n, !sequence->is_score, CHOIR_FINISH_NONE, CHOIR_OK, now_us);
 }
 
+/* The states of the next n_rows positions that are wanted for an embedding; the last ends it. */
+static void take_states(choir_scheduler *scheduler, choir_sequence *sequence,
+                        const choir_row_result *rows, int n_rows, int64_t now_us)
+{
+    const bool is_mean = sequence->pooling == CHOIR_POOLING_MEAN;
+    for (int i = 0; i < n_rows; i++) {
+        if (!rows[i].is_finite) {
+            choir_scheduler_end(scheduler, sequence, 0, CHOIR_FINISH_ERROR, CHOIR_EENGINE, now_us);
+            return;
+        }
+        choir_pooling_add(sequence->embedding, rows[i].state, sequence->width,
+                          sequence->n_pooled++ == 0);
+    }
+    if (sequence->n_pooled < (is_mean ? sequence->n_prompt : 1))
+        return;
+    if (is_mean)
+        choir_pooling_divide(sequence->embedding, sequence->width, sequence->n_prompt);
+    if (sequence->is_normalized)
+        choir_pooling_normalize(sequence->embedding, sequence->width);
+    choir_scheduler_end(scheduler, sequence, 0, CHOIR_FINISH_EMBEDDED, CHOIR_OK, now_us);
+}
+
 /*
  * How long the step took the ranks: since it began, or since the one before it was done. Steps with
  * prompts and without are not quite on one line, so each kind has its own correction.
@@ -368,7 +393,9 @@ static void take_part(choir_scheduler *scheduler, const choir_flight_part *part,
             return;
         choir_sequence_remove(&scheduler->ended, sequence);
         forget(scheduler, sequence);
-    } else if (part->is_scored) {
+    } else if (sequence->pooling != CHOIR_POOLING_NONE) {
+        take_states(scheduler, sequence, rows, part->n_wanted, now_us);
+    } else if (part->is_reading) {
         take_scores(scheduler, sequence, rows, part->n_wanted, now_us);
     } else if (part->n_wanted) {
         if (sequence->wants_prompt_logprobs && sequence->n_scored == 0)

@@ -24,6 +24,7 @@
 #define CHOIR_COORDINATOR_SCHEDULER_H
 
 #include "common/status.h"
+#include "coordinator/pooling.h"
 #include "coordinator/sampler.h"
 #include "coordinator/token_rules.h"
 #include "proto/step.h"
@@ -51,8 +52,8 @@ typedef struct choir_request {
     const int32_t *token_ids; /* [n_token_ids] the prompt, copied */
     int64_t n_token_ids;
     choir_sampling sampling;
-    choir_token_wishes wishes;     /* copied */
-    int64_t max_tokens;            /* > 0; not read with is_score; cut where the context ends */
+    choir_token_wishes wishes; /* copied */
+    int64_t max_tokens; /* > 0; read where something is generated; cut where the context ends */
     const int32_t *stop_token_ids; /* copied */
     int n_stop_token_ids;
     bool wants_logprobs;
@@ -60,6 +61,8 @@ typedef struct choir_request {
     bool is_score; /* log-probabilities of the prompt's own tokens, nothing generated */
     bool wants_prompt_logprobs; /* those, and then an answer */
     int n_prompt_top;           /* alternatives for each of those */
+    choir_pooling pooling;      /* wanted is an embedding of the prompt, nothing generated */
+    bool is_normalized;         /* the embedding has length 1 */
 } choir_request;
 
 /* Values are those of FinishReason in proto/engine.proto. */
@@ -70,6 +73,7 @@ typedef enum choir_finish {
     CHOIR_FINISH_ABORT = 3,
     CHOIR_FINISH_ERROR = 4,
     CHOIR_FINISH_SCORED = 5,
+    CHOIR_FINISH_EMBEDDED = 6,
 } choir_finish;
 
 typedef struct choir_top_token {
@@ -96,7 +100,9 @@ typedef struct choir_output {
     uint64_t id;
     const choir_output_token *tokens; /* new ones, in order */
     int n_tokens;
-    bool is_prompt; /* they are the prompt's */
+    bool is_prompt;         /* they are the prompt's */
+    const float *embedding; /* [n_embedding] with CHOIR_FINISH_EMBEDDED */
+    int64_t n_embedding;
     choir_finish finish;
     choir_status status;    /* CHOIR_OK, but with CHOIR_FINISH_ERROR */
     const char *error;      /* a fixed text; "" unless CHOIR_FINISH_ERROR */
@@ -110,6 +116,7 @@ typedef void (*choir_output_fn)(void *context, const choir_output *output);
 
 typedef struct choir_scheduler_options {
     choir_step_limits limits;
+    int64_t width;       /* D, of the states that embeddings are made of; > 0 */
     int n_stages;        /* steps in flight, >= 1 */
     int max_waiting;     /* 0: CHOIR_DEFAULT_WAITING */
     bool keeps_pages;    /* for later requests with the same beginning */

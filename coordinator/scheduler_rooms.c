@@ -87,7 +87,8 @@ bool choir_scheduler_secure_pages(choir_scheduler *scheduler, choir_sequence *se
 /* Positions that may come from the cache: not those whose logits are wanted. */
 static int64_t reusable_positions(const choir_sequence *sequence)
 {
-    const bool is_wanted = sequence->is_score || sequence->wanted_from < sequence->n_score_rows;
+    const bool is_wanted =
+        !sequence->is_generating || sequence->wanted_from < sequence->n_score_rows;
     return is_wanted ? sequence->wanted_from : sequence->n_refill - 1;
 }
 
@@ -245,8 +246,13 @@ static choir_sequence *find_poorest(choir_scheduler *scheduler, const choir_sequ
 
 static void set_refill(choir_sequence *sequence)
 {
-    sequence->wanted_from = sequence->n_scored > 0 ? sequence->n_scored - 1 : 0;
-    if (!sequence->is_score)
+    if (sequence->pooling == CHOIR_POOLING_LAST)
+        sequence->wanted_from = sequence->n_prompt - 1;
+    else if (sequence->pooling == CHOIR_POOLING_MEAN)
+        sequence->wanted_from = sequence->n_pooled;
+    else
+        sequence->wanted_from = sequence->n_scored > 0 ? sequence->n_scored - 1 : 0;
+    if (sequence->is_generating)
         sequence->n_refill = sequence->n_tokens;
 }
 

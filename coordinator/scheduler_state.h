@@ -16,7 +16,7 @@
 typedef struct choir_flight_part {
     choir_sequence *sequence;
     int32_t n_wanted;
-    bool is_scored; /* what is wanted are the prompt's own tokens */
+    bool is_reading; /* what is wanted tells of the prompt itself */
 } choir_flight_part;
 
 typedef struct choir_flight {

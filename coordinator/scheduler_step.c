@@ -41,11 +41,13 @@ static bool is_in(const draft *d, const choir_sequence *sequence)
 static void set_wanted(const choir_sequence *sequence, choir_step_sequence *part)
 {
     const int64_t first = part->first_position, n = part->n_tokens;
-    if (choir_sequence_is_scoring(sequence)) {
-        const int64_t from = sequence->n_score_rows > 0 ? sequence->wanted_from - first : n;
+    if (choir_sequence_is_reading(sequence)) {
+        const bool is_pooled = sequence->pooling != CHOIR_POOLING_NONE;
+        const bool is_wanted = is_pooled || sequence->n_score_rows > 0;
+        const int64_t from = is_wanted ? sequence->wanted_from - first : n;
         part->first_wanted = (int32_t)(from < 0 ? 0 : from < n ? from : n);
-        part->flags = CHOIR_SEQUENCE_HAS_TARGETS;
-        part->n_top = sequence->n_prompt_top;
+        part->flags = is_pooled ? CHOIR_SEQUENCE_STATE : CHOIR_SEQUENCE_HAS_TARGETS;
+        part->n_top = is_pooled ? 0 : sequence->n_prompt_top;
         return;
     }
     part->first_wanted = (int32_t)(n - (first + n == sequence->n_tokens));
@@ -121,8 +123,8 @@ static void add_part(draft *d, choir_sequence *sequence, int64_t n)
     set_wanted(sequence, &part);
     if (flight->n_parts == 0)
         choir_step_builder_begin(d->builder, flight->step_id);
-    const bool is_scored = choir_sequence_is_scoring(sequence);
-    if (!is_scored && !choir_sequence_is_plain(sequence) && part.first_wanted < n)
+    const bool is_reading = choir_sequence_is_reading(sequence);
+    if (!is_reading && !choir_sequence_is_plain(sequence) && part.first_wanted < n)
         add_settings(d, sequence, &part);
     const choir_status status = choir_step_builder_add(
         d->builder, &part, sequence->tokens + first, sequence->pages + sequence->n_told,
@@ -139,7 +141,7 @@ static void add_part(draft *d, choir_sequence *sequence, int64_t n)
     sequence->step_id = flight->step_id;
     choir_scheduler_publish_pages(scheduler, sequence);
     const int32_t n_wanted = part.n_tokens - part.first_wanted;
-    flight->parts[flight->n_parts++] = (choir_flight_part){sequence, n_wanted, is_scored};
+    flight->parts[flight->n_parts++] = (choir_flight_part){sequence, n_wanted, is_reading};
     flight->n_wanted += n_wanted;
     flight->size = choir_step_size_add(flight->size, choir_step_size_of(first, n));
     d->n_rows -= n;
@@ -186,7 +188,7 @@ static void add_decodes(draft *d, int64_t n_kept)
     choir_sequence_list *decodes = &d->scheduler->decodes;
     int64_t n_decoding = 0;
     for (const choir_sequence *at = decodes->first; at; at = at->next)
-        n_decoding += !at->is_score;
+        n_decoding += at->is_generating;
     int64_t share = choir_ceil_div(n_decoding, d->scheduler->options.n_stages);
     const int n = list_turns(d->scheduler, decodes);
     for (int i = 0; i < n && d->n_rows > n_kept && share > 0; i++) {

@@ -41,9 +41,15 @@ static choir_status check_ids(const char *field, const int32_t *ids, int64_t n, 
     return CHOIR_OK;
 }
 
+/* Whether an answer is wanted, not only something about the prompt. */
+static bool is_generating(const choir_request *request)
+{
+    return !request->is_score && request->pooling == CHOIR_POOLING_NONE;
+}
+
 static choir_status check_request(const choir_step_limits *limits, const choir_request *request)
 {
-    const int64_t room = (int64_t)limits->max_model_len - (request->is_score ? 0 : 1);
+    const int64_t room = (int64_t)limits->max_model_len - (is_generating(request) ? 1 : 0);
     if (request->n_token_ids < 1)
         return choir_fail(CHOIR_EINVALID, "token_ids: the prompt is empty");
     if (request->n_token_ids > room)
@@ -65,11 +71,11 @@ static choir_status check_request(const choir_step_limits *limits, const choir_r
     if (request->n_stop_token_ids < 0 || request->n_stop_token_ids > CHOIR_MAX_STOP_IDS)
         return choir_fail(CHOIR_EINVALID, "stop_token_ids: %d of them; give at most %d",
                           request->n_stop_token_ids, CHOIR_MAX_STOP_IDS);
-    if (!request->is_score && request->max_tokens < 1)
+    if (is_generating(request) && request->max_tokens < 1)
         return choir_fail(CHOIR_EINVALID, "max_tokens is %lld; give 1 or more",
                           (long long)request->max_tokens);
     choir_status status = CHOIR_OK;
-    if (!request->is_score)
+    if (is_generating(request))
         status = choir_sampling_check(&request->sampling);
     if (!status)
         status =
@@ -90,6 +96,8 @@ static choir_status plan_sequence(const choir_step_limits *limits, const choir_r
     if (request->is_score) {
         /* Row i tells of token i + 1: the last needs no row, but one row at least is run. */
         sequence->n_rows = n_positions = n > 1 ? n - 1 : 1;
+    } else if (request->pooling != CHOIR_POOLING_NONE) {
+        sequence->n_rows = n_positions = n;
     } else {
         const int64_t room = limits->max_model_len - n;
         sequence->n_rows = n;
@@ -104,14 +112,16 @@ static choir_status plan_sequence(const choir_step_limits *limits, const choir_r
             CHOIR_EINVALID,
             "%s: prompt and answer need %lld pages of keys and values, the engine has "
             "%d: ask for less",
-            request->is_score ? "token_ids" : "max_tokens", (long long)sequence->n_pages_most,
+            is_generating(request) ? "max_tokens" : "token_ids", (long long)sequence->n_pages_most,
             limits->n_pages);
     return CHOIR_OK;
 }
 
-choir_status choir_sequence_create(const choir_step_limits *limits, const choir_request *request,
-                                   bool keeps_pages, int64_t now_us, choir_sequence **sequence)
+choir_status choir_sequence_create(const choir_scheduler_options *options,
+                                   const choir_request *request, int64_t now_us,
+                                   choir_sequence **sequence)
 {
+    const choir_step_limits *limits = &options->limits;
     const size_t n_stop_ids = (size_t)request->n_stop_token_ids;
     choir_sequence *made = NULL;
     *sequence = NULL;
@@ -124,7 +134,7 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
         status = choir_alloc((size_t)made->n_prompt, sizeof(int32_t), (void **)&made->tokens);
     if (!status)
         status = choir_alloc(n_stop_ids, sizeof(int32_t), (void **)&made->stop_ids);
-    if (!status && !request->is_score)
+    if (!status && is_generating(request))
         status = choir_token_rules_create(&request->wishes, limits->vocab_size,
                                           request->n_stop_token_ids, &made->rules);
     if (status) {
@@ -137,8 +147,8 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     made->id = request->id;
     made->user_id = request->user_id;
     made->priority = request->priority;
-    made->is_sharing = keeps_pages || request->group_id;
-    if (!keeps_pages)
+    made->is_sharing = options->keeps_pages || request->group_id;
+    if (!options->keeps_pages)
         made->root = choir_page_name_root(request->group_id, NULL, 0);
     else if (request->n_cache_salt)
         made->root = choir_page_name_root(0, request->cache_salt, request->n_cache_salt);
@@ -151,6 +161,10 @@ choir_status choir_sequence_create(const choir_step_limits *limits, const choir_
     made->wants_logprobs = request->wants_logprobs;
     made->wants_prompt_logprobs = request->wants_prompt_logprobs;
     made->is_score = request->is_score;
+    made->is_generating = is_generating(request);
+    made->pooling = request->pooling;
+    made->is_normalized = request->is_normalized;
+    made->width = options->width;
     made->n_candidates = FIRST_CANDIDATES;
     made->arrival_us = now_us;
     made->deadline_us = request->timeout_us ? now_us + request->timeout_us : INT64_MAX;
@@ -168,12 +182,17 @@ choir_status choir_sequence_prepare(choir_sequence *sequence)
                                       sizeof *tokens, (void **)&tokens);
     if (!status)
         status = choir_alloc(n_pages, sizeof *sequence->names, (void **)&sequence->names);
+    if (!status && sequence->pooling != CHOIR_POOLING_NONE)
+        status = choir_alloc((size_t)sequence->width, sizeof *sequence->embedding,
+                             (void **)&sequence->embedding);
     if (!status)
         status = choir_alloc(n_pages, sizeof *sequence->pages, (void **)&sequence->pages);
     if (status) {
         free(tokens);
         free(sequence->names);
+        free(sequence->embedding);
         sequence->names = NULL;
+        sequence->embedding = NULL;
         return status;
     }
     memcpy(tokens, sequence->tokens, (size_t)sequence->n_tokens * sizeof *tokens);
@@ -191,6 +210,7 @@ void choir_sequence_destroy(choir_sequence **sequence)
     choir_token_rules_destroy(&(*sequence)->rules);
     free((*sequence)->pages);
     free((*sequence)->names);
+    free((*sequence)->embedding);
     free(*sequence);
     *sequence = NULL;
 }
@@ -210,7 +230,7 @@ choir_timings choir_sequence_timings(const choir_sequence *sequence, int64_t now
 
 int64_t choir_sequence_ready(const choir_sequence *sequence)
 {
-    const int64_t n_known = sequence->is_score ? sequence->n_rows : sequence->n_tokens;
+    const int64_t n_known = sequence->is_generating ? sequence->n_tokens : sequence->n_rows;
     return sequence->is_ended ? 0 : n_known - sequence->n_scheduled;
 }
 
@@ -219,9 +239,9 @@ bool choir_sequence_is_decoding(const choir_sequence *sequence)
     return sequence->n_scheduled >= sequence->n_refill;
 }
 
-bool choir_sequence_is_scoring(const choir_sequence *sequence)
+bool choir_sequence_is_reading(const choir_sequence *sequence)
 {
-    return sequence->is_score || sequence->n_scheduled < sequence->n_score_rows;
+    return !sequence->is_generating || sequence->n_scheduled < sequence->n_score_rows;
 }
 
 bool choir_sequence_yields_to(const choir_sequence *sequence, const choir_sequence *other)

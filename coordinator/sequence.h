@@ -25,6 +25,7 @@ typedef struct choir_sequence {
     choir_user *user;
     int32_t *tokens;        /* [n_prompt + n_new_max] once prepared, n_tokens of them known */
     int32_t *stop_ids;      /* [n_stop_ids] */
+    float *embedding;       /* [width], what was pooled so far; NULL: none is wanted */
     int32_t *pages;         /* [n_pages_most] once prepared, n_pages of them held */
     choir_page_name *names; /* [n_pages_most] once prepared, n_names of them known */
     choir_page_name root;   /* what the names begin with */
@@ -35,7 +36,9 @@ typedef struct choir_sequence {
     int64_t n_scheduled;  /* positions that are in steps or came from the cache */
     int64_t n_refill;     /* positions to compute before it decodes, since it was admitted last */
     int64_t n_scored;     /* tokens of the prompt that were told */
-    int64_t wanted_from;  /* the first of the score rows that is still wanted */
+    int64_t width;        /* of the embedding */
+    int64_t n_pooled;     /* positions in it */
+    int64_t wanted_from;  /* of the prompt's rows that are wanted, the first that still is */
     int64_t n_pages, n_pages_most;
     int64_t n_told;               /* of its pages the ranks know so many */
     int64_t n_names, n_published; /* known names; pages whose name the pool was told */
@@ -46,9 +49,11 @@ typedef struct choir_sequence {
     int n_stop_ids, n_top, n_prompt_top, slot;
     int n_in_flight;  /* steps that it is part of */
     int n_candidates; /* that its filters want of the shards; 0: they get the whole row */
-    bool wants_logprobs, wants_prompt_logprobs, is_score;
-    bool needs_row;  /* the candidates proved nothing: the last position comes once more */
-    bool is_sharing; /* its pages have names */
+    choir_pooling pooling;
+    bool wants_logprobs, wants_prompt_logprobs, is_score, is_normalized;
+    bool is_generating; /* an answer is wanted; else something about the prompt */
+    bool needs_row;     /* the candidates proved nothing: the last position comes once more */
+    bool is_sharing;    /* its pages have names */
     bool is_waiting, is_running, was_admitted;
     bool is_ended; /* its end was told */
 } choir_sequence;
@@ -67,10 +72,10 @@ void choir_sequence_remove(choir_sequence_list *list, choir_sequence *sequence);
 
 /*
  * Checks a request against the limits and copies it. EINVALID, naming the field: out of its range,
- * or more than the engine can ever hold; ENOMEM. keeps_pages: as choir_scheduler_options has it.
+ * or more than the engine can ever hold; ENOMEM.
  */
-choir_status choir_sequence_create(const choir_step_limits *limits, const choir_request *request,
-                                   bool keeps_pages, int64_t now_us,
+choir_status choir_sequence_create(const choir_scheduler_options *options,
+                                   const choir_request *request, int64_t now_us,
                                    choir_sequence **sequence) CHOIR_MUST_CHECK;
 void choir_sequence_destroy(choir_sequence **sequence);
 /*
@@ -81,8 +86,8 @@ choir_status choir_sequence_prepare(choir_sequence *sequence) CHOIR_MUST_CHECK;
 
 /* Known tokens that are not in a step yet; 0 for one that has ended. */
 int64_t choir_sequence_ready(const choir_sequence *sequence);
-/* Whether its next rows tell of the prompt's own tokens. */
-bool choir_sequence_is_scoring(const choir_sequence *sequence);
+/* Whether its next rows tell of the prompt itself. */
+bool choir_sequence_is_reading(const choir_sequence *sequence);
 /* Whether all that was known when it was admitted is in steps: then it takes one token a step. */
 bool choir_sequence_is_decoding(const choir_sequence *sequence);
 /*

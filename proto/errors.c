@@ -65,6 +65,7 @@ static const choir_error_entry entries[CHOIR_ERROR_KINDS] = {
                                     "at most 128 ids, each of the vocabulary"},
     [CHOIR_ERROR_LOGPROBS] = {INVALID, 400, false, 0, "must be from 0 to 64 alternatives"},
     [CHOIR_ERROR_PRIORITY] = {INVALID, 400, false, 0, "must be from -1000 to 1000"},
+    [CHOIR_ERROR_POOLING] = {INVALID, 400, false, 0, "must be 0 (last), 1 (last) or 2 (mean)"},
     [CHOIR_ERROR_CREDIT] = {INVALID, 400, false, 0, "must be 1 or more"},
     [CHOIR_ERROR_TIMEOUT_MS] = {INVALID, 400, false, 0, "must be from 0 (none) to 1000000000"},
     [CHOIR_ERROR_CACHE_SALT] = {INVALID, 400, false, 0, "must have at most 256 bytes"},

@@ -133,8 +133,9 @@ static int32_t n_targets_of(const choir_step_sequence *sequence)
 static choir_status check_sequence(const choir_step_limits *limits,
                                    const choir_step_sequence *sequence)
 {
-    const uint32_t flags =
-        CHOIR_SEQUENCE_FULL_ROW | CHOIR_SEQUENCE_HAS_TARGETS | CHOIR_SEQUENCE_SAMPLED;
+    const uint32_t flags = CHOIR_SEQUENCE_FULL_ROW | CHOIR_SEQUENCE_HAS_TARGETS |
+                           CHOIR_SEQUENCE_SAMPLED | CHOIR_SEQUENCE_STATE;
+    const bool is_state = sequence->flags & CHOIR_SEQUENCE_STATE;
     const bool is_sampled = sequence->flags & CHOIR_SEQUENCE_SAMPLED;
     const int32_t first = sequence->first_position, n = sequence->n_tokens;
     if (sequence->slot < 0 || sequence->slot >= limits->max_num_seqs)
@@ -152,7 +153,8 @@ static choir_status check_sequence(const choir_step_limits *limits,
     if (sequence->first_wanted < 0 || sequence->first_wanted > n || sequence->n_top < 0 ||
         sequence->n_top > CHOIR_STEP_MAX_TOP || sequence->flags & ~flags ||
         (is_sampled &&
-         (sequence->flags != CHOIR_SEQUENCE_SAMPLED || sequence->first_wanted != n - 1)))
+         (sequence->flags != CHOIR_SEQUENCE_SAMPLED || sequence->first_wanted != n - 1)) ||
+        (is_state && (sequence->flags != CHOIR_SEQUENCE_STATE || sequence->n_top)))
         return choir_fail(
             CHOIR_EINTERNAL, "step: slot %d: logits wanted from row %d of %d, top %d, flags %x",
             sequence->slot, sequence->first_wanted, n, sequence->n_top, sequence->flags);

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 enum {
-    CHOIR_STEP_VERSION = 3,
+    CHOIR_STEP_VERSION = 4,
     CHOIR_STEP_MAX_SEQS = 4096, /* the largest max_num_seqs */
     CHOIR_STEP_MAX_TOP = 64,    /* the largest n_top */
     CHOIR_STEP_MAX_CANDIDATES = 256,
@@ -58,6 +58,7 @@ enum choir_sequence_flags {
     CHOIR_SEQUENCE_FULL_ROW = 1,    /* the whole row of logits is wanted on the lead */
     CHOIR_SEQUENCE_HAS_TARGETS = 2, /* one target id for each wanted row */
     CHOIR_SEQUENCE_SAMPLED = 4,     /* shards begin to choose the token of the one wanted row */
+    CHOIR_SEQUENCE_STATE = 8,       /* of wanted rows the state, normed, instead of logits */
 };
 
 /*
@@ -151,10 +152,11 @@ void choir_step_builder_finish(choir_step_builder *builder, uint32_t flags, cons
  * choir_scheduler_complete() returns. logprob = logit - lse, one rounded subtraction.
  */
 typedef struct choir_row_result {
-    bool is_finite;          /* all logits of the row; the rest means nothing where false */
-    float lse;               /* log-sum-exp */
-    float target_logit;      /* of the row's target, where the sequence has them */
-    int n_top;               /* min(the sequence's n_top, V) */
+    bool is_finite;     /* all of the row; the rest means nothing where false */
+    const float *state; /* [width] what the vocabulary matrix would get, where STATE; else NULL */
+    float lse;          /* log-sum-exp */
+    float target_logit; /* of the row's target, where the sequence has them */
+    int n_top;          /* min(the sequence's n_top, V) */
     const int32_t *top_ids;  /* descending logits, ties to the lower id, -0 ties with +0 */
     const float *top_logits; /* [n_top] */
     const float *logits;     /* [V] where FULL_ROW, else NULL */

@@ -390,3 +390,15 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
     }
     choir_team_wait(team, CHOIR_PHASE_LOGITS);
 }
+
+void choir_forward_states(choir_forward *forward, const float *x, const int32_t *rows, int n,
+                          float *states, const choir_team *team)
+{
+    const int64_t D = forward->h->width;
+    const choir_range mine = choir_team_share(team, n);
+    for (int64_t i = mine.begin; i < mine.end; i++)
+        forward->parts.kernels->rms_norm(states + i * D, x + rows[i] * D,
+                                         forward->parts.weights->output_norm, D,
+                                         forward->h->rms_eps);
+    choir_team_wait(team, CHOIR_PHASE_NORM);
+}

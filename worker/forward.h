@@ -80,5 +80,8 @@ void choir_forward_layers(choir_forward *forward, float *x, const choir_team *te
 enum { CHOIR_LOGITS_ROWS = 32 };
 void choir_forward_logits(choir_forward *forward, const float *x, const int32_t *rows, int n,
                           float *logits, const choir_team *team);
+/* The same for what the vocabulary matrix would get: states [n][D]. */
+void choir_forward_states(choir_forward *forward, const float *x, const int32_t *rows, int n,
+                          float *states, const choir_team *team);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void choir_wanted_list(const choir_step *step, choir_wanted *wanted)
+void choir_wanted_list(const choir_step *step, int64_t width, choir_wanted *wanted)
 {
     const choir_step_settings *settings = step->settings;
     int32_t row = 0, next = 0, target = 0;
@@ -19,14 +19,28 @@ void choir_wanted_list(const choir_step *step, choir_wanted *wanted)
         const choir_step_sequence *seq = &step->seqs[s];
         const bool has_targets = seq->flags & CHOIR_SEQUENCE_HAS_TARGETS;
         for (int32_t i = seq->first_wanted; i < seq->n_tokens; i++)
-            wanted[next++] = (choir_wanted){row + i, has_targets ? step->targets[target++] : -1,
-                                            seq->n_top, seq->flags & CHOIR_SEQUENCE_FULL_ROW, NULL};
+            wanted[next++] = (choir_wanted){
+                .row = row + i,
+                .target = has_targets ? step->targets[target++] : -1,
+                .n_top = seq->n_top,
+                .is_full = seq->flags & CHOIR_SEQUENCE_FULL_ROW,
+                .state_width = seq->flags & CHOIR_SEQUENCE_STATE ? (int32_t)width : 0,
+            };
         if (seq->flags & CHOIR_SEQUENCE_SAMPLED) {
             wanted[next - 1].settings = settings;
             settings = choir_step_settings_next(settings);
         }
         row += seq->n_tokens;
     }
+}
+
+int choir_wanted_rows(const choir_wanted *wanted, int n, bool is_state, int32_t *rows)
+{
+    int n_rows = 0;
+    for (int i = 0; i < n; i++)
+        if ((wanted[i].state_width > 0) == is_state)
+            rows[n_rows++] = wanted[i].row;
+    return n_rows;
 }
 
 static int64_t shard_top(const choir_slice *slice, const choir_wanted *wanted)
@@ -37,6 +51,8 @@ static int64_t shard_top(const choir_slice *slice, const choir_wanted *wanted)
 
 static size_t row_words(const choir_slice *slice, const choir_wanted *wanted)
 {
+    if (wanted->state_width > 0)
+        return slice->shard == 0 ? 1 + (size_t)wanted->state_width : 0;
     const int64_t words = 2 + 2 * choir_range_size(slice->vocab_chunks) +
                           2 * shard_top(slice, wanted) +
                           (wanted->is_full ? choir_range_size(slice->vocab_rows) : 0);
@@ -57,12 +73,14 @@ size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, 
     return words;
 }
 
-size_t choir_record_words_max(const choir_slice *slice)
+size_t choir_record_words_max(const choir_slice *slice, int64_t width)
 {
     static const choir_step_settings most = {.n_candidates = CHOIR_STEP_MAX_CANDIDATES,
                                              .wants_total = 1};
     const choir_wanted wanted = {.n_top = CHOIR_STEP_MAX_TOP, .is_full = true, .settings = &most};
-    return CHOIR_LOGITS_ROWS * row_words(slice, &wanted);
+    const choir_wanted state = {.state_width = (int32_t)width};
+    const size_t n_logits = row_words(slice, &wanted), n_state = row_words(slice, &state);
+    return CHOIR_LOGITS_ROWS * (n_logits > n_state ? n_logits : n_state);
 }
 
 /*
@@ -103,12 +121,27 @@ typedef struct row_record {
     int64_t n, n_chunks;
 } row_record;
 
+/* z: of the state of a row that wants it, n its width. */
 static row_record record_at(uint32_t *record, const choir_layout *layout, const choir_slice *slice,
-                            const choir_wanted *wanted, int64_t row, const float *logits)
+                            const choir_wanted *wanted, int64_t row, const float *logits,
+                            const float *states)
 {
-    const int64_t n = choir_range_size(slice->vocab_rows);
-    return (row_record){record + choir_record_words(slice, wanted, (int)row), logits + row * n, n,
-                        choir_ceil_div(n, layout->vocab_chunk)};
+    const bool is_state = wanted[row].state_width > 0;
+    const int64_t n = is_state ? wanted[row].state_width : choir_range_size(slice->vocab_rows);
+    int64_t place = 0; /* among its like */
+    for (int64_t i = 0; i < row; i++)
+        place += (wanted[i].state_width > 0) == is_state;
+    return (row_record){record + choir_record_words(slice, wanted, (int)row),
+                        (is_state ? states : logits) + place * n, n,
+                        is_state ? 0 : choir_ceil_div(n, layout->vocab_chunk)};
+}
+
+static void write_state(const row_record *r, const choir_slice *slice)
+{
+    if (slice->shard != 0)
+        return;
+    r->words[0] = all_finite(r->z, r->n);
+    memcpy(r->words + 1, r->z, (size_t)r->n * sizeof *r->z);
 }
 
 /* (m, l) of one chunk, and its part of a whole row. A chunk that is not finite says so by m = NaN.
@@ -159,20 +192,25 @@ static void write_summary(const row_record *r, int64_t chunk_size, const choir_w
 
 void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
                         const choir_slice *slice, const choir_wanted *wanted, int n,
-                        const float *logits, const choir_candidates_scratch *scratch,
-                        const choir_team *team)
+                        const float *logits, const float *states,
+                        const choir_candidates_scratch *scratch, const choir_team *team)
 {
     const int64_t chunk_size = layout->vocab_chunk;
     const int64_t n_chunks = choir_ceil_div(choir_range_size(slice->vocab_rows), chunk_size);
     const choir_range chunks = choir_team_share(team, n * n_chunks);
     const choir_range rows = choir_team_share(team, n);
     for (int64_t i = chunks.begin; i < chunks.end; i++) {
-        const row_record r = record_at(record, layout, slice, wanted, i / n_chunks, logits);
-        write_chunk(&r, kernels, chunk_size, &wanted[i / n_chunks], slice, i % n_chunks);
+        const row_record r = record_at(record, layout, slice, wanted, i / n_chunks, logits, states);
+        if (r.n_chunks > 0)
+            write_chunk(&r, kernels, chunk_size, &wanted[i / n_chunks], slice, i % n_chunks);
     }
     choir_team_wait(team, CHOIR_PHASE_RECORD);
     for (int64_t i = rows.begin; i < rows.end; i++) {
-        const row_record r = record_at(record, layout, slice, wanted, i, logits);
+        const row_record r = record_at(record, layout, slice, wanted, i, logits, states);
+        if (wanted[i].state_width > 0) {
+            write_state(&r, slice);
+            continue;
+        }
         write_summary(&r, chunk_size, &wanted[i], slice);
         if (wanted[i].settings)
             choir_candidates_write(r.words + candidates_at(slice, &wanted[i]), kernels, layout,
@@ -192,8 +230,9 @@ choir_status choir_results_prepare(choir_results *results, const choir_layout *l
 {
     choir_results *r = results;
     const int64_t vocab_size = layout->vocab_size;
-    size_t n_top = 0, n_full = 0, n_candidates = 0;
+    size_t n_top = 0, n_full = 0, n_candidates = 0, n_states = 0;
     for (int i = 0; i < n; i++) {
+        n_states += (size_t)wanted[i].state_width;
         n_top += (size_t)wanted[i].n_top;
         n_full += wanted[i].is_full;
         n_candidates += candidates_most(layout, &wanted[i]);
@@ -217,20 +256,36 @@ choir_status choir_results_prepare(choir_results *results, const choir_layout *l
     if (status == CHOIR_OK)
         status = choir_grow((void **)&r->candidate_logits, &r->candidate_logits_capacity,
                             n_candidates, sizeof *r->candidate_logits);
+    if (status == CHOIR_OK)
+        status = choir_grow((void **)&r->states, &r->states_capacity, n_states, sizeof *r->states);
     if (status != CHOIR_OK)
         return status;
-    n_top = n_full = n_candidates = 0;
+    n_top = n_full = n_candidates = n_states = 0;
     for (int i = 0; i < n; i++) {
         r->rows[i] = (choir_row_result){
             .top_ids = r->top_ids + n_top,
             .top_logits = r->top_logits + n_top,
             .logits = wanted[i].is_full ? r->logits + n_full * (size_t)vocab_size : NULL,
-            .candidate_ids = r->candidate_ids + n_candidates};
+            .candidate_ids = r->candidate_ids + n_candidates,
+            .state = wanted[i].state_width > 0 ? r->states + n_states : NULL};
+        n_states += (size_t)wanted[i].state_width;
         n_candidates += candidates_most(layout, &wanted[i]);
         n_top += (size_t)wanted[i].n_top;
         n_full += wanted[i].is_full;
     }
     return CHOIR_OK;
+}
+
+/* Shard 0 has it. */
+static void merge_state(choir_results *results, int index, const choir_layout *layout,
+                        const choir_wanted *wanted, const uint32_t **at)
+{
+    choir_row_result *row = &results->rows[index];
+    const choir_slice *first = layout->slices + layout->n_ranks - layout->n_shards;
+    row->is_finite = at[0][0] != 0;
+    memcpy(results->states + (row->state - results->states), at[0] + 1,
+           (size_t)wanted->state_width * sizeof *results->states);
+    at[0] += row_words(first, wanted);
 }
 
 /* Shards are merged in ascending order, which is ascending in chunks and in ids. */
@@ -285,8 +340,13 @@ void choir_results_merge(choir_results *results, const choir_layout *layout,
     const uint32_t *at[CHOIR_MAX_RANKS];
     assert(layout->n_shards <= (int)(sizeof at / sizeof at[0]));
     memcpy(at, records, (size_t)layout->n_shards * sizeof at[0]);
-    for (int i = 0; i < n; i++)
-        merge_row(results, first + i, layout, &wanted[first + i], at);
+    for (int i = 0; i < n; i++) {
+        const choir_wanted *row = &wanted[first + i];
+        if (row->state_width > 0)
+            merge_state(results, first + i, layout, row, at);
+        else
+            merge_row(results, first + i, layout, row, at);
+    }
 }
 
 void choir_results_release(choir_results *results)
@@ -298,5 +358,6 @@ void choir_results_release(choir_results *results)
     free(results->candidate_ids);
     free(results->candidate_z);
     free(results->candidate_logits);
+    free(results->states);
     memset(results, 0, sizeof *results);
 }

@@ -9,7 +9,8 @@
  *
  * best: min(n_top, rows of the shard) of them, descending. candidates: worker/candidates.h. whole
  * row: only with FULL_ROW. So a row costs some hundred bytes instead of 4 x vocabulary, unless its
- * sampler needs it all.
+ * sampler needs it all. Of a row whose state is wanted shard 0 writes | finite | state [D] |, the
+ * others nothing.
  *
  * Rows travel in tiles of CHOIR_LOGITS_ROWS, one message a shard and tile. All of it is Local.
  */
@@ -23,33 +24,40 @@
 #include "worker/candidates.h"
 #include "worker/team.h"
 
-/* A row of a step whose logits are wanted. */
+/* A row of a step whose logits or state are wanted. */
 typedef struct choir_wanted {
     int32_t row;    /* of the step */
     int32_t target; /* a token id, or -1 */
     int32_t n_top;
     bool is_full;
+    int32_t state_width;                 /* D: the state; 0: logits */
     const choir_step_settings *settings; /* NULL: not sampled by the shards */
 } choir_wanted;
 
-/* Fills wanted [step->n_wanted], in step order. */
-void choir_wanted_list(const choir_step *step, choir_wanted *wanted);
+/* Fills wanted [step->n_wanted], in step order; width is D. */
+void choir_wanted_list(const choir_step *step, int64_t width, choir_wanted *wanted);
+/*
+ * Rows of the step whose logits (is_state false) or states are wanted, of the n of a tile: rows
+ * [CHOIR_LOGITS_ROWS]. Returns how many.
+ */
+int choir_wanted_rows(const choir_wanted *wanted, int n, bool is_state, int32_t *rows);
 
 /* Words of the records of n rows from a shard that holds `slice`. */
 size_t choir_record_words(const choir_slice *slice, const choir_wanted *wanted, int n);
 
 /* Words of the largest record of a tile that a shard of the last stage writes. */
-size_t choir_record_words_max(const choir_slice *slice);
+size_t choir_record_words_max(const choir_slice *slice, int64_t width);
 
 /*
  * Called by all threads of a team, behind a barrier after the logits: writes the records of n rows.
- * logits [n][vocab_rows]. `record` has choir_record_words() words; it is whole behind the next
- * barrier. scratch [threads]; not looked at where no row is sampled.
+ * logits [rows][vocab_rows] and states [rows][D] of those of choir_wanted_rows(). `record` has
+ * choir_record_words() words; it is whole behind the next barrier. scratch [threads]; not looked at
+ * where no row is sampled.
  */
 void choir_record_write(uint32_t *record, const choir_kernels *kernels, const choir_layout *layout,
                         const choir_slice *slice, const choir_wanted *wanted, int n,
-                        const float *logits, const choir_candidates_scratch *scratch,
-                        const choir_team *team);
+                        const float *logits, const float *states,
+                        const choir_candidates_scratch *scratch, const choir_team *team);
 
 /* The lead's memory for the merged results of one step. All zero at first. */
 typedef struct choir_results {
@@ -59,6 +67,8 @@ typedef struct choir_results {
     float *logits;          /* rows with FULL_ROW, one after the other */
     int32_t *candidate_ids; /* of sampled rows, as the next two */
     float *candidate_z, *candidate_logits;
+    float *states; /* of rows that want them, one after the other */
+    size_t states_capacity;
     size_t candidate_ids_capacity, candidate_z_capacity, candidate_logits_capacity;
     size_t rows_capacity, top_ids_capacity, top_logits_capacity, logits_capacity;
 } choir_results;

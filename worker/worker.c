@@ -52,6 +52,7 @@ struct choir_worker {
 
     choir_wanted *wanted;              /* [max rows] */
     float *logits;                     /* [CHOIR_LOGITS_ROWS][vocab rows], last stage */
+    float *states;                     /* [CHOIR_LOGITS_ROWS][D], last stage */
     uint32_t *record;                  /* this shard's record of a tile, last stage */
     choir_candidates_scratch *scratch; /* [n_threads], last stage */
 
@@ -168,8 +169,9 @@ static choir_status allocate_lead(choir_worker *w)
     if (status == CHOIR_OK)
         status = choir_alloc(n_shards, sizeof *w->records, (void **)&w->records);
     for (size_t s = 0; status == CHOIR_OK && s < n_shards; s++)
-        status = choir_alloc_aligned(choir_record_words_max(&last[s]), sizeof(uint32_t),
-                                     (void **)&w->records[s]);
+        status = choir_alloc_aligned(
+            choir_record_words_max(&last[s], choir_model_hparams(w->model)->width),
+            sizeof(uint32_t), (void **)&w->records[s]);
     return status;
 }
 
@@ -200,8 +202,10 @@ static choir_status allocate_buffers(choir_worker *w)
             choir_alloc_aligned(CHOIR_LOGITS_ROWS * (size_t)choir_range_size(w->slice->vocab_rows),
                                 sizeof(float), (void **)&w->logits);
     if (status == CHOIR_OK && w->slice->is_last_stage)
-        status = choir_alloc_aligned(choir_record_words_max(w->slice), sizeof(uint32_t),
-                                     (void **)&w->record);
+        status = choir_alloc_aligned(CHOIR_LOGITS_ROWS * width, sizeof(float), (void **)&w->states);
+    if (status == CHOIR_OK && w->slice->is_last_stage)
+        status = choir_alloc_aligned(choir_record_words_max(w->slice, (int64_t)width),
+                                     sizeof(uint32_t), (void **)&w->record);
     if (status == CHOIR_OK && w->slice->is_last_stage)
         status = allocate_scratch(w);
     if (status == CHOIR_OK && choir_worker_is_lead(w))
@@ -270,6 +274,7 @@ void choir_worker_destroy(choir_worker **worker)
     }
     free(w->wanted);
     free(w->logits);
+    free(w->states);
     free(w->record);
     for (int i = 0; w->scratch && i < w->options.n_threads; i++) {
         free(w->scratch[i].z);
@@ -353,11 +358,14 @@ static void compute_tile(choir_worker *w, const float *x, int first, int n_wante
     const choir_wanted *wanted = w->wanted + first;
     const int n = tile_rows(first, n_wanted);
     int32_t rows[CHOIR_LOGITS_ROWS];
-    for (int i = 0; i < n; i++)
-        rows[i] = wanted[i].row;
-    choir_forward_logits(w->forward, x, rows, n, w->logits, team);
-    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits, w->scratch,
-                       team);
+    const int n_logits = choir_wanted_rows(wanted, n, false, rows);
+    if (n_logits > 0)
+        choir_forward_logits(w->forward, x, rows, n_logits, w->logits, team);
+    if (n_logits < n)
+        choir_forward_states(w->forward, x, rows, choir_wanted_rows(wanted, n, true, rows),
+                             w->states, team);
+    choir_record_write(w->record, w->kernels, w->layout, w->slice, wanted, n, w->logits, w->states,
+                       w->scratch, team);
 }
 
 /* The first tile was computed with the layers. */
@@ -470,7 +478,7 @@ static void gather_results(choir_worker *w, int n_wanted, const float *x)
 
 static choir_status prepare_results(choir_worker *w, const choir_step *step)
 {
-    choir_wanted_list(step, w->wanted);
+    choir_wanted_list(step, choir_model_hparams(w->model)->width, w->wanted);
     return choir_results_prepare(&w->results, w->layout, w->wanted, step->n_wanted);
 }
 
@@ -547,7 +555,7 @@ choir_status choir_worker_follow(choir_worker *worker)
         status = choir_step_view(message, bytes, &w->limits, &step);
         if (status != CHOIR_OK || step.is_stop)
             break;
-        choir_wanted_list(&step, w->wanted);
+        choir_wanted_list(&step, choir_model_hparams(w->model)->width, w->wanted);
         status = compute(w, &step, &x);
         if (status == CHOIR_OK && w->slice->is_last_stage)
             send_results(w, x, step.n_wanted);

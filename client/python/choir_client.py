@@ -71,7 +71,7 @@ class Client:
             self.open.get(getattr(item, "request_id", ""), []).append(item)
 
     def events(self, request_id, n=1):
-        """What comes for one request: Chunks, the last of each of its n answers with a finish, or Scores."""
+        """What comes for one request: Chunks, the last of each of its n answers with a finish; Scores; Embeddings."""
         while True:
             while not self.open[request_id]:
                 self.keep(self.receive(self.request))
@@ -81,7 +81,7 @@ class Client:
             if isinstance(item, pb.Accepted):
                 continue
             yield item
-            n -= isinstance(item, pb.Scores) or item.HasField("finish")
+            n -= not isinstance(item, pb.Chunk) or item.HasField("finish")
             if n == 0:
                 del self.open[request_id]
                 return
@@ -115,6 +115,18 @@ class Client:
             what.text = text
         self.open[what.request_id] = []
         self.send(self.request, score=what)
+        return next(self.events(what.request_id))
+
+    def embed(self, text=None, token_ids=None, pooling="last", normalize=True):
+        """The vector of a text, as floats."""
+        what = pb.Embed(request_id=uuid.uuid4().hex, pooling=pb.Pooling.Value(f"POOLING_{pooling.upper()}"),
+                        normalize=normalize)
+        if token_ids is not None:
+            what.token_ids.ids.extend(token_ids)
+        else:
+            what.text = text
+        self.open[what.request_id] = []
+        self.send(self.request, embed=what)
         return next(self.events(what.request_id))
 
     def cancel(self, *request_ids):

@@ -145,7 +145,7 @@ static void through_shards(const float *logits, const choir_step_settings *setti
         choir_team one = team;
         one.barrier = &threads->barrier;
         choir_record_write(written[s], kernels, &layout, &slices[s], &wanted, 1,
-                           logits + slices[s].vocab_rows.begin, &scratch, &one);
+                           logits + slices[s].vocab_rows.begin, NULL, &scratch, &one);
         choir_threads_destroy(&threads);
     }
     assert_int_equal(choir_results_prepare(results, &layout, &wanted, 1), CHOIR_OK);

@@ -474,6 +474,7 @@ static inline void echo_collect(echo_answer *answer, const choir_event *event)
         answer->timings = event->timings;
         break;
     case CHOIR_EVENT_SCORES:
+    case CHOIR_EVENT_EMBEDDING:
         answer->usage = event->usage;
         break;
     case CHOIR_EVENT_ERROR:

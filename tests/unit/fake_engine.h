@@ -32,6 +32,7 @@ enum {
     FAKE_REQUESTS = 96, /* ids are below */
     FAKE_TOP = 64,
     FAKE_PAGE = 64, /* the largest page_positions */
+    FAKE_WIDTH = 5,
 };
 
 /* All that was told of one request. */
@@ -44,6 +45,7 @@ typedef struct fake_record {
     choir_status status;
     choir_timings timings;
     int64_t n_cached;
+    float embedding[FAKE_WIDTH];
 } fake_record;
 
 typedef struct fake_slot {
@@ -57,7 +59,7 @@ typedef struct fake_results {
     choir_row_result rows[FAKE_ROWS];
     int32_t top_ids[FAKE_ROWS][FAKE_TOP];
     float top_logits[FAKE_ROWS][FAKE_TOP];
-    float logits[FAKE_ROWS][FAKE_V];
+    float logits[FAKE_ROWS][FAKE_V], states[FAKE_ROWS][FAKE_WIDTH];
     int32_t candidate_ids[FAKE_ROWS][FAKE_V];
     float candidate_z[FAKE_ROWS][FAKE_V], candidate_logits[FAKE_ROWS][FAKE_V];
 } fake_results;
@@ -102,6 +104,16 @@ static inline bool fake_row(const int32_t *tokens, int n, float logits[FAKE_V], 
         logits[v] = (float)(int)(fake_mix(hash + (uint64_t)v) % 41) * 0.25f - 5;
     *lse = 6 + (float)(hash % 1000) * 0.001f;
     return hash % 499 != 0;
+}
+
+/* The state behind tokens[0..n), with rounding in its sums; false where the row is not finite. */
+static inline bool fake_state(const int32_t *tokens, int n, float state[FAKE_WIDTH])
+{
+    float logits[FAKE_V], lse;
+    const bool is_finite = fake_row(tokens, n, logits, &lse);
+    for (int i = 0; i < FAKE_WIDTH; i++)
+        state[i] = logits[i] / 3 + lse;
+    return is_finite;
 }
 
 /* The n best of a row, by selection. */
@@ -155,6 +167,9 @@ static inline void fake_take(void *context, const choir_output *output)
     record->status = output->status;
     record->timings = output->timings;
     record->n_cached = output->n_cached;
+    assert_int_equal(output->n_embedding, output->finish == CHOIR_FINISH_EMBEDDED ? FAKE_WIDTH : 0);
+    if (output->n_embedding)
+        memcpy(record->embedding, output->embedding, sizeof record->embedding);
 }
 
 /* limits, n_stages, max_waiting, keeps_pages and max_step_us are the caller's. */
@@ -167,6 +182,7 @@ static inline fake_engine *fake_create_with(choir_scheduler_options options)
     assert_true(limits->max_num_batched_tokens <= FAKE_ROWS && limits->n_pages <= FAKE_PAGES);
     assert_true(options.n_stages <= FAKE_STAGES && limits->page_positions <= FAKE_PAGE);
     options.limits.vocab_size = FAKE_V;
+    options.width = FAKE_WIDTH;
     options.take = fake_take;
     options.context = engine;
     assert_int_equal(choir_kernels_get(CHOIR_LEVEL_REF, &options.kernels), CHOIR_OK);
@@ -266,6 +282,13 @@ static inline void fake_answer(fake_engine *engine, const choir_step_sequence *s
         const int at = results->n++;
         choir_row_result *result = &results->rows[at];
         float *logits = results->logits[at];
+        const bool is_state = sequence->flags & CHOIR_SEQUENCE_STATE;
+        result->state = is_state ? results->states[at] : NULL;
+        if (is_state) {
+            result->is_finite =
+                fake_state(tokens, sequence->first_position + row + 1, results->states[at]);
+            continue;
+        }
         result->is_finite =
             fake_row(tokens, sequence->first_position + row + 1, logits, &result->lse);
         fake_top(logits, sequence->n_top, results->top_ids[at], results->top_logits[at]);

@@ -38,18 +38,16 @@ static void text_over_the_limit_is_refused(void **state)
 {
     static char text[] = "What do plants need?", field[] = "text";
     Choir__Client__Generate generate = CHOIR__CLIENT__GENERATE__INIT;
-    Choir__Client__Score score = CHOIR__CLIENT__SCORE__INIT;
     const char *param = "";
     int32_t *ids;
     size_t n_ids;
     (void)state;
     generate.input_case = CHOIR__CLIENT__GENERATE__INPUT_TEXT;
-    generate.text = score.text = text;
+    generate.text = text;
     expect(&generate, strlen(text), CHOIR_ERROR_NONE, field);
     expect(&generate, strlen(text) - 1, CHOIR_ERROR_INPUT_TOKENS, field);
-    score.input_case = CHOIR__CLIENT__SCORE__INPUT_TEXT;
     assert_int_equal(
-        choir_prompt_of_score(&score, tokenizer, strlen(text) - 1, &ids, &n_ids, &param),
+        choir_prompt_of_plain(text, NULL, tokenizer, strlen(text) - 1, &ids, &n_ids, &param),
         CHOIR_ERROR_INPUT_TOKENS);
     assert_string_equal(param, field);
     assert_null(ids);

@@ -36,7 +36,7 @@ typedef struct fake_order {
 
 /* What was seen in all histories. */
 typedef struct tally {
-    int finishes[6], timeouts;
+    int finishes[7], timeouts;
     uint64_t preemptions, hits, waits, gathered;
 } tally;
 
@@ -100,6 +100,11 @@ static void fill_order(fake_order *order, uint64_t id, int max_model_len)
     request->n_top = random_below(2) * random_below(6);
     request->is_score = random_below(5) == 0;
     request->wants_prompt_logprobs = !request->is_score && random_below(5) == 0;
+    request->pooling = request->is_score || random_below(8) ? CHOIR_POOLING_NONE
+                       : random_below(2)                    ? CHOIR_POOLING_LAST
+                                                            : CHOIR_POOLING_MEAN;
+    request->is_normalized = random_below(2);
+    request->wants_prompt_logprobs &= request->pooling == CHOIR_POOLING_NONE;
     request->n_prompt_top = random_below(2) * random_below(6);
     request->group_id = random_below(3) ? 0 : 1 + (uint64_t)random_below(3);
     request->priority = random_below(4) ? 0 : random_below(5) - 2;
@@ -136,6 +141,29 @@ static bool expect_prompt(const choir_request *request, int n_top, fake_record *
     return true;
 }
 
+/* An embedding, straight from the definition. */
+static void expect_embedding(const choir_request *request, fake_record *record)
+{
+    const int n = (int)request->n_token_ids;
+    const bool is_mean = request->pooling == CHOIR_POOLING_MEAN;
+    float sum[FAKE_WIDTH] = {0}, square = 0;
+    record->finish = CHOIR_FINISH_EMBEDDED;
+    for (int i = is_mean ? 0 : n - 1; i < n; i++) {
+        float state[FAKE_WIDTH];
+        if (!fake_state(request->token_ids, i + 1, state))
+            record->finish = CHOIR_FINISH_ERROR;
+        for (int k = 0; k < FAKE_WIDTH; k++)
+            sum[k] += state[k];
+    }
+    for (int k = 0; k < FAKE_WIDTH && is_mean; k++)
+        sum[k] = sum[k] / (float)n;
+    const float *s = sum; /* five lanes: 0 + 4, then 0..3 by halves */
+    square =
+        (fmaf(s[0], s[0], 0) + fmaf(s[4], s[4], 0) + s[2] * s[2]) + (s[1] * s[1] + s[3] * s[3]);
+    for (int k = 0; k < FAKE_WIDTH; k++)
+        record->embedding[k] = request->is_normalized ? sum[k] * (1 / sqrtf(square)) : sum[k];
+}
+
 /* What a request gives alone, straight from the definition. */
 static void expect(const choir_request *request, int max_model_len, fake_record *record)
 {
@@ -143,6 +171,10 @@ static void expect(const choir_request *request, int max_model_len, fake_record 
     int n = (int)request->n_token_ids;
     choir_token_rules *rules;
     memset(record, 0, sizeof *record);
+    if (request->pooling != CHOIR_POOLING_NONE) {
+        expect_embedding(request, record);
+        return;
+    }
     if (request->is_score) {
         record->finish = expect_prompt(request, request->n_top, record) ? CHOIR_FINISH_SCORED
                                                                         : CHOIR_FINISH_ERROR;
@@ -206,6 +238,8 @@ static void check_record(const fake_order *order, const fake_record *record, int
     if (!is_late)
         assert_int_equal(record->status,
                          record->finish == CHOIR_FINISH_ERROR ? CHOIR_EENGINE : CHOIR_OK);
+    if (record->finish == CHOIR_FINISH_EMBEDDED)
+        assert_memory_equal(record->embedding, expected.embedding, sizeof expected.embedding);
     assert_int_equal(record->n_prompt,
                      record->n_tokens < expected.n_prompt ? record->n_tokens : expected.n_prompt);
     for (int i = 0; i < record->n_tokens; i++) {
@@ -329,16 +363,18 @@ static void test_histories(void **state)
     }
     choir_sampler_destroy(&sampler);
     printf(
-        "%llu histories: %d stopped, %d at length, %d aborted, %d failed, %d scored, %d late; "
+        "%llu histories: %d stopped, %d at length, %d aborted, %d failed, %d scored, %d embedded, "
+        "%d late; "
         "%llu put back, %llu positions reused, %llu turns waited for a page, %llu rows gathered\n",
         (unsigned long long)n_histories, seen.finishes[CHOIR_FINISH_STOP],
         seen.finishes[CHOIR_FINISH_LENGTH], seen.finishes[CHOIR_FINISH_ABORT],
-        seen.finishes[CHOIR_FINISH_ERROR], seen.finishes[CHOIR_FINISH_SCORED], seen.timeouts,
-        (unsigned long long)seen.preemptions, (unsigned long long)seen.hits,
-        (unsigned long long)seen.waits, (unsigned long long)seen.gathered);
+        seen.finishes[CHOIR_FINISH_ERROR], seen.finishes[CHOIR_FINISH_SCORED],
+        seen.finishes[CHOIR_FINISH_EMBEDDED], seen.timeouts, (unsigned long long)seen.preemptions,
+        (unsigned long long)seen.hits, (unsigned long long)seen.waits,
+        (unsigned long long)seen.gathered);
     if (n_histories < HISTORIES)
         return;
-    for (int finish = CHOIR_FINISH_STOP; finish <= CHOIR_FINISH_SCORED; finish++)
+    for (int finish = CHOIR_FINISH_STOP; finish <= CHOIR_FINISH_EMBEDDED; finish++)
         assert_true(seen.finishes[finish] > 300); /* everything was seen often */
     assert_true(seen.timeouts > 300 && seen.preemptions > 3000 && seen.hits > 3000 &&
                 seen.waits > 100 && seen.gathered > 1000);

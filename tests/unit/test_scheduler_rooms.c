@@ -358,6 +358,7 @@ static void test_prompts_heed_the_time_of_a_step(void **state)
     fake_engine *engine = create(&limits, false);
     choir_scheduler_destroy(&engine->scheduler);
     choir_scheduler_options options = {.limits = engine->limits,
+                                       .width = FAKE_WIDTH,
                                        .n_stages = 1,
                                        .max_step_us = 255,
                                        .take = fake_take,

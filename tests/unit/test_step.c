@@ -120,8 +120,8 @@ static void test_every_wrong_field_is_refused(void **state)
         size_t word;
         int32_t value;
     } cases[] = {
-        {0, 1},               /* magic */
-        {1, 4},               /* version */
+        {0, 1}, /* magic */
+        {1, CHOIR_STEP_VERSION + 1},
         {4, CHOIR_STEP_STOP}, /* a stop with sequences */
         {4, 2},               /* unknown flag */
         {5, 2},
@@ -155,6 +155,8 @@ static void test_every_wrong_field_is_refused(void **state)
         {last + 6, -1},
         {last + 6, 65},
         {last + 7, 4},
+        {last + 7, 2 | CHOIR_SEQUENCE_STATE}, /* a state with targets */
+        {last + 7, 16},
         {last + 7, 0}, /* targets that nobody asked for */
         {ids, -1},
         {ids + 133, 1000},
