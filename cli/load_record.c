@@ -25,6 +25,30 @@ choir_status choir_load_record_tokens(choir_load_record *record, int64_t n, int6
     return status;
 }
 
+choir_status choir_load_records_check(const choir_load_record *records, size_t n)
+{
+    const choir_load_record *first = NULL;
+    size_t n_failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (records[i].is_done)
+            continue;
+        first = first ? first : &records[i];
+        n_failed++;
+    }
+    if (!first)
+        return CHOIR_OK;
+    return choir_fail(CHOIR_EENGINE, "%zu of %zu requests failed, the first with: %s", n_failed, n,
+                      first->error);
+}
+
+void choir_load_records_destroy(choir_load_record **records, size_t n)
+{
+    for (size_t i = 0; *records && i < n; i++)
+        free((*records)[i].itls_us);
+    free(*records);
+    *records = NULL;
+}
+
 choir_status choir_load_goals_parse(choir_load_goals *goals, const char *word)
 {
     static const char *const names[] = {"ttft:", "tpot:", "e2el:"};

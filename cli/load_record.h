@@ -33,6 +33,11 @@ typedef struct choir_load_record {
 choir_status choir_load_record_tokens(choir_load_record *record, int64_t n,
                                       int64_t now_us) CHOIR_MUST_CHECK;
 
+/* EENGINE with the words of the first request that failed, if one did. */
+choir_status choir_load_records_check(const choir_load_record *records, size_t n) CHOIR_MUST_CHECK;
+/* Releases all of them and nulls the pointer; accepts NULL. */
+void choir_load_records_destroy(choir_load_record **records, size_t n);
+
 /* Limits that a request has to keep for the goodput, in ms; 0: none. */
 typedef struct choir_load_goals {
     double ttft_ms, tpot_ms, e2el_ms;

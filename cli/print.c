@@ -49,6 +49,27 @@ choir_status choir_print_json(choir_json *json)
     return status;
 }
 
+choir_status choir_save_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    bool is_written = file && fputs(text, file) >= 0 && fputc('\n', file) != EOF;
+    if (file && fclose(file) != 0)
+        is_written = false;
+    return is_written ? CHOIR_OK
+                      : choir_fail(CHOIR_EIO, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+choir_status choir_save_json(const char *path, choir_json *json)
+{
+    char *text = NULL;
+    choir_status status = choir_json_dump(json, &text);
+    choir_json_destroy(&json);
+    if (status == CHOIR_OK)
+        status = choir_save_text(path, text);
+    free(text);
+    return status;
+}
+
 bool choir_is_terminal_out(void)
 {
     return isatty(STDOUT_FILENO) == 1;

@@ -20,6 +20,11 @@ choir_status choir_print(const char *format, ...) CHOIR_PRINTF(1, 2) CHOIR_MUST_
 /* One line, flushed; takes the value over. */
 choir_status choir_print_json(choir_json *json) CHOIR_MUST_CHECK;
 
+/* Writes a file of this one text and a line's end, over one that was there; EIO. */
+choir_status choir_save_text(const char *path, const char *text) CHOIR_MUST_CHECK;
+/* The same with a value, which is taken over. */
+choir_status choir_save_json(const char *path, choir_json *json) CHOIR_MUST_CHECK;
+
 /* A remark on standard error: dim on a terminal, unless NO_COLOR is set. */
 void choir_remark(const char *format, ...) CHOIR_PRINTF(1, 2);
 /*
