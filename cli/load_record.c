@@ -71,8 +71,12 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Linear between the two nearest, as numpy.percentile has it. */
-static double percentile(const double *sorted, size_t n, double p)
+void choir_load_sort(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, by_size);
+}
+
+double choir_load_percentile(const double *sorted, size_t n, double p)
 {
     const double at = p / 100 * (double)(n - 1);
     const size_t low = (size_t)at;
@@ -90,10 +94,10 @@ static choir_load_summary summarize(double *values, size_t n)
         summary.mean += values[i] / (double)n;
     for (size_t i = 0; i < n; i++)
         squares += (values[i] - summary.mean) * (values[i] - summary.mean);
-    qsort(values, n, sizeof *values, by_size);
+    choir_load_sort(values, n);
     summary.std = sqrt(squares / (double)n);
-    summary.median = percentile(values, n, 50);
-    summary.p99 = percentile(values, n, 99);
+    summary.median = choir_load_percentile(values, n, 50);
+    summary.p99 = choir_load_percentile(values, n, 99);
     return summary;
 }
 

@@ -46,6 +46,11 @@ typedef struct choir_load_goals {
 /* Reads "ttft:500". EUSAGE for another name or no number above 0. */
 choir_status choir_load_goals_parse(choir_load_goals *goals, const char *word) CHOIR_MUST_CHECK;
 
+void choir_load_sort(double *values, size_t n);
+/* Percentile p, 0 to 100, of n > 0 sorted values: linear between the two nearest, as
+ * numpy.percentile has it. */
+double choir_load_percentile(const double *sorted, size_t n, double p);
+
 typedef struct choir_load_summary {
     double mean, median, std, p99; /* ms */
 } choir_load_summary;

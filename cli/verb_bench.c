@@ -228,6 +228,25 @@ static choir_status measure(const bench_options *options, const choir_engine_opt
     return status;
 }
 
+typedef choir_status verb_function(int argc, char **argv);
+
+/* One of the verbs of bench, or NULL. */
+static verb_function *find_verb(const char *name)
+{
+    static const struct {
+        const char *name;
+        verb_function *run;
+    } verbs[] = {
+        {"latency", choir_verb_bench_latency},
+        {"throughput", choir_verb_bench_throughput},
+        {"serve", choir_verb_bench_serve},
+    };
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return verbs[i].run;
+    return NULL;
+}
+
 choir_status choir_verb_bench(int argc, char **argv)
 {
     bench_options options = {.n_samples = CHOIR_BENCH_SAMPLES};
@@ -239,11 +258,12 @@ choir_status choir_verb_bench(int argc, char **argv)
     };
     const choir_command command = {
         "choir bench",
-        "--model FILE [FLAGS] | serve [FLAGS]",
+        "--model FILE [FLAGS] | latency [FLAGS] | throughput [FLAGS] | serve [FLAGS]",
         "Measures tokens per second of prefill (pp512: one sequence of 512 tokens) and decode "
         "(tg128: 128 tokens, one at a time) inside the ranks, without clients. tg128x8@1024: 8 "
-        "sequences together, each after 1,024 positions. `choir bench serve` measures a service "
-        "under load.",
+        "sequences together, each after 1,024 positions. With scheduler and requests: `choir bench "
+        "latency` measures one batch, `choir bench throughput` many requests at once, `choir bench "
+        "serve` a service under load.",
         "choir bench --model model.gguf\n"
         "choir bench --model model.gguf -n 2 -tp 2 -p 0 -g 64 -b 1,8,32 -d 1024 --json",
         groups,
@@ -252,8 +272,9 @@ choir_status choir_verb_bench(int argc, char **argv)
     choir_json *rows = NULL;
     int n_rest;
     bool is_help_shown;
-    if (argc > 1 && strcmp(argv[1], "serve") == 0)
-        return choir_verb_bench_serve(argc - 1, argv + 1);
+    verb_function *const other = argc > 1 ? find_verb(argv[1]) : NULL;
+    if (other)
+        return other(argc - 1, argv + 1);
     choir_status status = choir_flags_parse(&command, argc, argv, &n_rest, &is_help_shown);
     if (status != CHOIR_OK || is_help_shown)
         return status;

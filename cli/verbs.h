@@ -21,6 +21,9 @@ choir_status choir_verb_plan(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_status(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_fingerprint(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_bench(int argc, char **argv) CHOIR_MUST_CHECK;
-choir_status choir_verb_bench_serve(int argc, char **argv) CHOIR_MUST_CHECK; /* a verb of bench */
+/* Verbs of bench. */
+choir_status choir_verb_bench_serve(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_bench_latency(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_bench_throughput(int argc, char **argv) CHOIR_MUST_CHECK;
 
 #endif

@@ -13,7 +13,7 @@ KEYS = ["model", "model_name", "model_type", "model_size", "model_n_params", "te
 
 
 def bench(home, *args):
-    verb = ["bench", "serve"] if args[0] == "serve" else ["bench"]
+    verb = ["bench", args[0]] if args[0] in ("latency", "throughput", "serve") else ["bench"]
     done = cli.run(*verb, "--model", home.model, *args[len(verb) - 1:], env=home.environment)
     if done.returncode != 0 or done.stderr:
         cli.fail(f"bench {args}: exit {done.returncode}, said: {done.stderr}")
@@ -98,3 +98,55 @@ with Home() as home:
     for wrong in (["--goodput", "x:1"], ["--request-rate", "0"], ["--dataset", "/nowhere"], ["extra"]):
         done = cli.run("bench", "serve", "--model", home.model, *wrong, env=home.environment)
         cli.check(done.returncode != 0 and done.stderr.count("\n") == 1, f"{wrong}: {done.stderr}")
+
+    # The engine alone: a batch that runs together, and all requests at once. No prompt comes twice, so
+    # that nothing is found in the cache; every answer has its length.
+    for verb in ("latency", "throughput", "serve"):
+        cli.check(f"choir bench {verb}" in cli.succeed("bench", "--help").replace("\n", " ").replace("  ", " "), verb)
+        cli.check(f"choir bench {verb} --model model.gguf" in cli.succeed("bench", verb, "--help"), f"{verb} --help")
+    for pp, tp in ((1, 1), (1, 2)):
+        out = bench(home, "latency", "-n", pp * tp, "-tp", tp, "-t", 1, "--input-len", 70, "--output-len", 5,
+                    "--batch-size", 3, "--num-iters-warmup", 1, "--num-iters", 4, "--json", "--save-result", result)
+        figures = json.loads(out)
+        cli.equal(list(figures), ["avg_latency", "latencies", "percentiles"], "keys of latency")
+        cli.equal(json.load(open(result, encoding="utf-8")), figures, "the saved figures")
+        latencies = figures["latencies"]
+        cli.equal(len(latencies), 4, "latencies")
+        cli.check(min(latencies) > 0, f"latencies: {latencies}")
+        cli.check(math.isclose(figures["avg_latency"], sum(latencies) / 4, rel_tol=1e-9), f"average: {figures}")
+        cli.equal(list(figures["percentiles"]), ["10", "25", "50", "75", "90", "99"], "percentiles")
+        cli.check(math.isclose(figures["percentiles"]["50"], sum(sorted(latencies)[1:3]) / 2, rel_tol=1e-9),
+                  f"median: {figures}")
+    out = bench(home, "latency", "--batch-size", 1, "--num-iters", 1, "--num-iters-warmup", 0, "--output-len", 2)
+    cli.equal([line.split(":")[0] for line in out.splitlines()],
+              ["avg latency"] + [f"{p}% percentile latency" for p in (10, 25, 50, 75, 90, 99)], "lines of latency")
+
+    out = bench(home, "throughput", "-n", 2, "-tp", 2, "-t", 1, "--num-prompts", 11, "--input-len", 70, "--output-len",
+                6, "--max-num-seqs", 4, "--seed", 3, "--json", "--output-json", result)
+    figures = json.loads(out)
+    cli.equal(list(figures), ["elapsed_time", "num_requests", "total_num_tokens", "requests_per_second",
+                              "tokens_per_second", "output_tokens_per_second"], "keys of throughput")
+    cli.equal(json.load(open(result, encoding="utf-8")), figures, "the saved figures")
+    cli.equal((figures["num_requests"], figures["total_num_tokens"]), (11, 11 * (70 + 6)), "requests and tokens")
+    for key, count in (("requests_per_second", 11), ("tokens_per_second", 11 * 76),
+                       ("output_tokens_per_second", 11 * 6)):
+        cli.check(math.isclose(figures[key] * figures["elapsed_time"], count, rel_tol=1e-6), f"{key}: {figures}")
+    dataset = home.folder + "/requests.jsonl"
+    with open(dataset, "w", encoding="utf-8") as file:
+        for i in range(5):
+            print(json.dumps({"token_ids": [5] * (i + 1), "max_tokens": 3, "ignore_eos": True}), file=file)
+    figures = json.loads(bench(home, "throughput", "--dataset", dataset, "--json"))
+    cli.equal((figures["num_requests"], figures["total_num_tokens"]), (5, 15 + 15), "tokens of a dataset")
+    figures = json.loads(bench(home, "throughput", "--dataset", dataset, "--num-prompts", 2, "--json"))
+    cli.equal((figures["num_requests"], figures["total_num_tokens"]), (2, 3 + 6), "the first two of a dataset")
+    cli.check(" total tokens/s, " in bench(home, "throughput", "--num-prompts", 1, "--output-len", 1), "words")
+
+    for verb in ("latency", "throughput"):
+        home.refuse(cli.EUSAGE, "no model", "bench", verb)
+        home.refuse(cli.EUSAGE, "unexpected argument extra", "bench", verb, "--model", home.model, "extra")
+        home.refuse(cli.EUSAGE, "longer than the 64 positions", "bench", verb, "--model", home.model,
+                    "--input-len", 60, "--output-len", 5, "--max-model-len", 64)
+        home.refuse(cli.EUSAGE, "--connection-file", "bench", verb, "--connection-file", "/nowhere")
+    home.refuse(cli.EUSAGE, "raise --max-num-seqs", "bench", "latency", "--model", home.model, "--batch-size", 9,
+                "--max-num-seqs", 8)
+    home.refuse(cli.EIO, "/nowhere", "bench", "throughput", "--model", home.model, "--dataset", "/nowhere")
