@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `choir` never links MPI (tests/check_no_mpi.sh); `choir-worker` is the one program that does. What
 # both use, and what unit tests want, is a library.
-set(cli_library bench_tests flags engine_flags input print inquiry conversation latency_figures load_plot load_prompts load_record reply report)
+set(cli_library bench_tests flags engine_flags input print inquiry conversation latency_figures load_plot load_prompts load_record metrics_report reply report)
 set(worker_sources ${CMAKE_SOURCE_DIR}/cli/choir-worker.c ${CMAKE_SOURCE_DIR}/cli/bench_job.c
     ${CMAKE_SOURCE_DIR}/cli/lead.c
     ${CMAKE_SOURCE_DIR}/cli/outbox.c)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `choir status`: what a running service says of itself. */
 #include "cli/flags.h"
+#include "cli/metrics_report.h"
 #include "cli/print.h"
 #include "cli/report.h"
 #include "cli/verbs.h"
@@ -93,6 +94,7 @@ static choir_status print_as_json(const choir_service_status *status)
     choir_json_set_real(json, "uptime_s", (double)status->uptime_us / 1e6);
     choir_json_set(json, "load", load_to_json(status));
     choir_json_set(json, "counters", counters_to_json(&status->counters));
+    choir_metrics_to_json(&status->metrics, json);
     choir_json_set_integer(json, "n_clients", status->n_clients);
     choir_json_set_integer(json, "n_bad_frames", (int64_t)status->n_bad_frames);
     choir_json_set_integer(json, "n_steps", (int64_t)status->n_steps);
@@ -134,6 +136,8 @@ static choir_status print_for_people(const choir_service_status *status)
             "sequences put back for want of pages\n",
             (double)status->cache_hit_rate * 100,
             (unsigned long long)status->counters.num_preemptions_total);
+    if (printed == CHOIR_OK)
+        printed = choir_metrics_print(&status->metrics);
     if (printed == CHOIR_OK && status->n_bad_frames > 0)
         printed = choir_print("dropped   %llu messages that were not of the protocol\n",
                               (unsigned long long)status->n_bad_frames);

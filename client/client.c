@@ -7,6 +7,7 @@
 #include "common/mem.h"
 #include "proto/connection.h"
 #include "proto/envelope.h"
+#include "proto/metrics_wire.h"
 #include "proto/report_wire.h"
 
 #include <errno.h>
@@ -543,6 +544,7 @@ static choir_status read_status(const Choir__Client__ClusterStatus *from, choir_
     }
     if (from->counters)
         choir_engine_counters_read_status(from->counters, &to->counters);
+    choir_metrics_read(from, &to->metrics);
     snprintf(to->state, sizeof to->state, "%s", state_name(from->state));
     snprintf(to->model, sizeof to->model, "%s", from->model);
     snprintf(to->version, sizeof to->version, "%s", from->version);

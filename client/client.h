@@ -24,6 +24,7 @@
 #define CHOIR_CLIENT_CLIENT_H
 
 #include "common/status.h"
+#include "proto/metrics.h"
 #include "proto/report.h"
 
 #include <stdbool.h>
@@ -268,6 +269,7 @@ typedef struct choir_service_status {
     uint64_t n_bad_frames; /* dropped since the start */
     uint64_t n_steps, step_us_p50, step_us_p99;
     choir_engine_counters counters; /* since the start of the ranks */
+    choir_request_metrics metrics;  /* since the start of the service */
     choir_engine_report engine;
 } choir_service_status;
 

@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "coordinator/frontend_clients.h"
 #include "proto/envelope.h"
+#include "proto/metrics_wire.h"
 #include "proto/report_wire.h"
 
 #include <stdlib.h>
@@ -85,6 +86,8 @@ typedef struct status_parts {
     choir_engine_report report;
     Choir__Client__RankStatus *ranks, **list;
     Choir__Client__Counters counters;
+    choir_request_metrics metrics;
+    choir_metrics_message metrics_message;
 } status_parts;
 
 /* Under the lock: figures and a copy of the report. */
@@ -106,6 +109,7 @@ static choir_status copy_figures(choir_frontend_shared *shared, status_parts *pa
     status->state = choir_frontend_state_code(shared->state);
     status->n_clients = shared->counters.n_clients;
     status->n_bad_frames = shared->counters.n_bad_frames;
+    parts->metrics = shared->metrics;
     status->n_steps = shared->n_steps;
     status->step_us_p50 = shared->step_us_p50;
     status->step_us_p99 = shared->step_us_p99;
@@ -131,6 +135,7 @@ static choir_status fill_status(choir_frontend_shared *shared, status_parts *par
         choir_rank_report_write(&report->ranks[i], &parts->ranks[i]);
         parts->list[i] = &parts->ranks[i];
     }
+    choir_metrics_write(&parts->metrics, &parts->metrics_message, status);
     status->ranks = parts->list;
     status->n_ranks = report->n_ranks;
     status->model = shared->setup.model;

@@ -100,6 +100,7 @@ static void engine_status(loop_state *loop, const Choir__Engine__EngineStatus *s
     shared->n_waiting = status->n_waiting;
     shared->token_usage = status->token_usage;
     choir_engine_counters_read(status, &shared->counts);
+    shared->metrics = loop->requests.metrics; /* with the outputs that came before it */
     shared->gen_throughput = status->gen_throughput;
     shared->n_steps = status->n_steps;
     shared->step_us_p50 = status->step_us_p50;
@@ -490,6 +491,7 @@ static void publish(loop_state *loop)
     counters->n_prompt_tokens = loop->requests.n_prompt_tokens;
     counters->n_generated_tokens = loop->requests.n_generated_tokens;
     counters->n_bad_frames += loop->n_bad_frames;
+    loop->shared->metrics = loop->requests.metrics;
     pthread_mutex_unlock(&loop->shared->lock);
     loop->n_bad_frames = 0;
 }

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "coordinator/frontend_delivery.h"
+#include "coordinator/frontend_metrics.h"
 
 #include <string.h>
 
@@ -54,9 +55,11 @@ static void set_reason(choir_choice *choice, Choir__Engine__FinishReason finish_
     }
 }
 
-static void finish(choir_requests *requests, choir_choice *choice)
+static void finish(choir_requests *requests, choir_choice *choice, int64_t now_us)
 {
     const choir_request *request = choice->request;
+    choir_frontend_metrics_end(&requests->metrics, choice,
+                               choir_frontend_end_reason(choice->reason), now_us);
     if (!request->peer) {
         choir_requests_free(requests, choice);
         return;
@@ -90,11 +93,12 @@ static void detach(choir_requests *requests, choir_request *request, int64_t now
     choir_requests_free_if_empty(requests, request);
 }
 
-/* Tells the client that its request ends with an error, after what there was of it before. */
+/* Its request ends with an error: tells the client, after what there was of it before. */
 static void tell_failure(choir_requests *requests, choir_request *request, choir_error_kind kind,
                          const char *words, uint32_t retry_after_ms, int64_t now_us)
 {
     choir_error_text text;
+    choir_frontend_metrics_fail(&requests->metrics, request, now_us);
     if (!request->peer)
         return;
     choir_frontend_deliver(requests, request->peer, now_us);
@@ -139,6 +143,7 @@ static void fail_by_engine(choir_requests *requests, choir_choice *choice,
 static void fail_early(choir_requests *requests, choir_request *request, choir_error_kind kind,
                        int64_t now_us)
 {
+    choir_frontend_metrics_fail(&requests->metrics, request, now_us);
     if (request->peer)
         choir_clients_refuse(requests->clients, request->peer, 0, kind, request->request_id, "", "",
                              now_us);
@@ -197,7 +202,7 @@ void choir_requests_check_ending(choir_requests *requests, int64_t now_us)
         if (choice && choice->phase == CHOIR_REQUEST_ENDING &&
             now_us - choice->ending_us > ABORT_CONFIRM_US) {
             set_reason(choice, CHOIR__ENGINE__FINISH_REASON__FINISH_ABORT);
-            finish(requests, choice);
+            finish(requests, choice, now_us);
         }
     }
 }
@@ -247,17 +252,18 @@ static choir_status take_tokens(choir_requests *requests, choir_choice *choice,
 }
 
 static void take_finish(choir_requests *requests, choir_choice *choice,
-                        const Choir__Engine__Output *output)
+                        const Choir__Engine__Output *output, int64_t now_us)
 {
     set_reason(choice, output->finish);
     choice->n_cached = output->n_cached;
     if (output->timings) {
+        choir_frontend_metrics_timings(&requests->metrics, choice, output->timings);
         choice->timings.queue_us = output->timings->queue_us;
         choice->timings.prefill_us = output->timings->prefill_us;
         choice->timings.decode_us = output->timings->decode_us;
         choice->timings.ttft_us = output->timings->ttft_us;
     }
-    finish(requests, choice);
+    finish(requests, choice, now_us);
 }
 
 static size_t waiting_bytes(const choir_peer *peer)
@@ -284,6 +290,8 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
         return;
     }
     choir_status status = CHOIR_OK;
+    if (output->n_tokens > 0 && !output->is_prompt)
+        choir_frontend_metrics_output(&requests->metrics, choice, now_us);
     if (request->peer && choice->phase == CHOIR_REQUEST_RUNNING)
         status = output->n_embedding > 0 ? take_embedding(choice, output)
                  : output->is_prompt     ? take_prompt(choice, output)
@@ -295,7 +303,7 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
     if (request->peer)
         request->peer->has_news = true;
     if (output->finish != CHOIR__ENGINE__FINISH_REASON__FINISH_UNSPECIFIED) {
-        take_finish(requests, choice, output);
+        take_finish(requests, choice, output, now_us);
         return;
     }
     if (choir_answer_matched(choice->answer))

@@ -20,6 +20,7 @@
 #include "proto/client.pb-c.h"
 #include "proto/endpoint.h"
 #include "proto/engine.pb-c.h"
+#include "proto/metrics.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -76,6 +77,7 @@ typedef struct choir_frontend_shared {
     uint32_t n_running, n_waiting;
     float token_usage, gen_throughput;
     choir_engine_counters counts;
+    choir_request_metrics metrics; /* of all requests since the start */
     uint64_t n_steps, step_us_p50, step_us_p99;
 } choir_frontend_shared;
 

@@ -59,6 +59,7 @@ static void submit(choir_requests *requests, choir_request *request, uint64_t se
     what->user_id = request->peer->number;
     what->group_id = request->n_choices > 1 ? request->choices[0].id : 0;
     request->n_prompt = what->n_token_ids;
+    request->submitted_us = now_us;
     for (size_t i = 0; i < request->n_choices && status == CHOIR_OK; i++)
         status = submit_choice(requests, &request->choices[i], what);
     if (status == CHOIR_OK) {

@@ -11,6 +11,7 @@
 choir_status choir_requests_open(choir_requests *requests)
 {
     assert(requests->setup->max_requests <= CHOIR_REQUEST_SLOTS_MAX);
+    choir_request_metrics_init(&requests->metrics);
     return choir_alloc(requests->setup->max_requests, sizeof *requests->slots,
                        (void **)&requests->slots);
 }

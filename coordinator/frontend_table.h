@@ -18,6 +18,7 @@
 #include "coordinator/answer.h"
 #include "coordinator/frontend_clients.h"
 #include "proto/engine_link.h"
+#include "proto/metrics.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,6 +54,8 @@ typedef struct choir_choice {
     bool has_stop_token;
     int32_t stop_token;
     Choir__Client__Timings timings;
+    int64_t output_us; /* of its last tokens; 0: none yet */
+    bool is_counted;   /* in the metrics, as ended */
 } choir_choice;
 
 struct choir_request {
@@ -64,6 +67,7 @@ struct choir_request {
     bool has_credit;  /* only so many chunks may be sent: */
     uint64_t credit;
     size_t n_prompt, n_score_entries;
+    int64_t submitted_us;
     size_t n_choices, n_left; /* of them not freed */
     choir_choice choices[];   /* [n_choices] */
 };
@@ -76,6 +80,7 @@ typedef struct choir_requests {
     size_t n_open;        /* slots taken */
     uint64_t n_submitted;
     uint64_t n_finished, n_prompt_tokens, n_generated_tokens;
+    choir_request_metrics metrics;
 } choir_requests;
 
 /* Makes the slots in a struct whose borrowed members are set and whose rest is zero. */

@@ -35,7 +35,19 @@ def test_report_and_status(home):
               "status")
     cli.equal([rank["shard"] for rank in found["ranks"]], [0, 1], "ranks")
     cli.equal(found["load"]["num_running_reqs"], 0, "running requests")
+    cli.equal(found["request_success_total"], {"stop": 0, "length": 0, "abort": 0, "error": 0}, "no request yet")
+    cli.check("latency" not in status(home), "no latency without a request")
+    cli.succeed("generate", "--ids", "5,6,7", "--max-tokens", 4, "--ignore-eos", env=home.environment)
+    found = json.loads(status(home, "--json"))
+    cli.equal(found["request_success_total"], {"stop": 0, "length": 1, "abort": 0, "error": 0}, "one request")
+    for name, count in (("time_to_first_token_seconds", 1), ("inter_token_latency_seconds", 3),
+                        ("e2e_request_latency_seconds", 1), ("request_queue_time_seconds", 1)):
+        histogram = found[name]
+        cli.equal((histogram["count"], sum(histogram["counts"])), (count, count), name)
+        cli.equal(len(histogram["counts"]), len(histogram["bounds"]) + 1, f"buckets of {name}")
+    cli.check(found["e2e_request_latency_seconds"]["sum"] >= found["time_to_first_token_seconds"]["sum"] > 0, "sums")
     people = status(home)
+    cli.check("first token" in people and "whole answer" in people, f"status: {people}")
     cli.check("READY" in people and "0 running" in people, f"status: {people}")
     cli.equal(cli.run("status", "--connection-file", file, "--json").returncode, 0, "by file")
     serve.kill(signal.SIGINT)
