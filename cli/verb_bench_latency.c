@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { BATCH_MAX = 256 }; /* a service takes no more open requests of one client */
+
 typedef struct latency_options {
     int64_t input_len, output_len, batch_size, n_warmup, n_iterations, seed;
     const char *result_file;
@@ -30,7 +32,7 @@ static const choir_flag flags[] = {
     {"--output-len", "N", "tokens of an answer, ends of text ignored (default 128)",
      CHOIR_FLAG_INTEGER, AT(output_len), 1, 1 << 24, NULL},
     {"--batch-size", "N", "requests that run together (default 8)", CHOIR_FLAG_INTEGER,
-     AT(batch_size), 1, 4096, NULL},
+     AT(batch_size), 1, BATCH_MAX, NULL},
     {"--num-iters-warmup", "N", "batches before those that count (default 3)", CHOIR_FLAG_INTEGER,
      AT(n_warmup), 0, 100000, NULL},
     {"--num-iters", "N", "batches that count (default 10)", CHOIR_FLAG_INTEGER, AT(n_iterations), 1,
