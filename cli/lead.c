@@ -15,7 +15,7 @@ enum { IDLE_MS = 200, STEP_TIMES = 256, MESSAGES_AT_ONCE = 256 };
 typedef struct lead {
     choir_worker *worker;
     choir_engine_link *link;
-    const choir_engine_report *report;
+    choir_engine_report *report;
     choir_scheduler *scheduler;
     choir_step_builder *builder;
     choir_outbox *outbox;
@@ -26,6 +26,7 @@ typedef struct lead {
     uint64_t window_start_tokens;
     float throughput;
     bool is_shut_down;
+    bool has_rested; /* since the last step there was nothing to compute */
 } lead;
 
 /* protobuf structs of the ranks' reports; they point into `reports`. */
@@ -57,6 +58,12 @@ static choir_status pack_ranks(const choir_engine_report *report, Choir__Engine_
         to->memory_free = from->memory_free;
         to->huge_bytes = from->huge_bytes;
         to->level = from->level;
+        to->step_us_p50 = from->step_us_p50;
+        to->step_us_p99 = from->step_us_p99;
+        to->compute_share = from->compute_share;
+        to->wait_share = from->wait_share;
+        to->exchange_share = from->exchange_share;
+        to->bandwidth = from->bandwidth;
     }
     return status;
 }
@@ -154,6 +161,7 @@ static choir_status send_status(lead *l, uint64_t serial)
     count_throughput(l, &load, choir_clock_us());
     memcpy(sorted, l->step_us, sizeof sorted);
     qsort(sorted, n, sizeof sorted[0], by_size);
+    choir_worker_refresh(l->worker, l->report->ranks);
     choir_status status = pack_ranks(l->report, &answer.ranks, &items);
     if (status == CHOIR_OK) {
         answer.n_ranks = l->report->n_ranks;
@@ -324,6 +332,7 @@ static choir_status take_messages(lead *l)
     choir_scheduler_get_load(l->scheduler, &load);
     const bool is_idle = load.n_running + load.n_waiting == 0;
     int timeout_ms = is_idle ? IDLE_MS : 0;
+    l->has_rested = l->has_rested || is_idle;
     for (int n = 0; n < MESSAGES_AT_ONCE; n++) {
         Choir__Engine__ToEngine *message;
         choir_status status = choir_engine_link_receive(l->link, timeout_ms, &message);
@@ -357,7 +366,9 @@ static choir_status begin_steps(lead *l, int *n_in_flight)
         size_t bytes;
         if (*n_in_flight == 0)
             l->last_collect_us = choir_clock_us();
-        choir_step_builder_finish(l->builder, 0, &message, &bytes);
+        choir_step_builder_finish(l->builder, l->has_rested ? CHOIR_STEP_AFTER_REST : 0, &message,
+                                  &bytes);
+        l->has_rested = false;
         status = choir_worker_step(l->worker, message, bytes);
         ++*n_in_flight;
     }
@@ -404,7 +415,7 @@ static choir_status serve(lead *l, const volatile sig_atomic_t *stop)
 }
 
 choir_status choir_lead_serve(choir_worker *worker, choir_engine_link *link,
-                              const choir_engine_report *report, const choir_lead_options *own,
+                              choir_engine_report *report, const choir_lead_options *own,
                               const volatile sig_atomic_t *stop)
 {
     lead l = {.worker = worker, .link = link, .report = report};

@@ -23,11 +23,12 @@ typedef struct choir_lead_options {
 
 /*
  * Serves until the front end says Shutdown, is gone, or *stop becomes nonzero (looked at five times
- * a second while idle); then the followers are told to stop. `report` is what Ready said. On a
- * failure of the engine itself the followers are not told: the caller ends the job.
+ * a second while idle); then the followers are told to stop. `report` is what Ready said; its
+ * ranks' figures are brought up to date for each status. On a failure of the engine itself the
+ * followers are not told: the caller ends the job.
  */
 choir_status choir_lead_serve(choir_worker *worker, choir_engine_link *link,
-                              const choir_engine_report *report, const choir_lead_options *options,
+                              choir_engine_report *report, const choir_lead_options *options,
                               const volatile sig_atomic_t *stop) CHOIR_MUST_CHECK;
 
 /* What the lead says once: that it is ready, that it failed, and what a fingerprint was. */

@@ -7,6 +7,8 @@
 
 /* Microseconds since an arbitrary start (CLOCK_MONOTONIC). */
 int64_t choir_clock_us(void);
+/* The same in nanoseconds, from the same start. */
+int64_t choir_clock_ns(void);
 void choir_clock_sleep_us(int64_t us);
 
 #endif

@@ -23,6 +23,10 @@ typedef struct choir_rank_report {
     uint32_t first_layer, n_layers, first_head, n_heads;
     uint64_t read_bandwidth; /* bytes per second */
     uint64_t memory_free;    /* of the node */
+    /* While it runs, of the last second with steps; all 0: no step yet. */
+    uint64_t step_us_p50, step_us_p99;               /* of its part of the last steps */
+    float compute_share, wait_share, exchange_share; /* of its time in steps; the sum is 1 */
+    uint64_t bandwidth; /* bytes/s of weights while computing decodes and other small steps */
 } choir_rank_report;
 
 /* What was counted since the start of the ranks; the last three are of this moment. */

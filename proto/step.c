@@ -177,7 +177,7 @@ static choir_status check_header(const step_header *header, size_t bytes,
     if (header->magic != step_magic || header->version != CHOIR_STEP_VERSION)
         return choir_fail(CHOIR_EINTERNAL, "step: magic %08x, version %u", header->magic,
                           header->version);
-    if (header->flags & ~(uint32_t)CHOIR_STEP_STOP)
+    if (header->flags & ~(uint32_t)(CHOIR_STEP_STOP | CHOIR_STEP_AFTER_REST))
         return choir_fail(CHOIR_EINTERNAL, "step: flags %x", header->flags);
     const int32_t rows = limits->max_num_batched_tokens;
     if (header->n_seqs < 0 || header->n_seqs > limits->max_num_seqs || header->n_rows < 0 ||
@@ -294,6 +294,7 @@ choir_status choir_step_view(const void *buffer, size_t bytes, const choir_step_
         return status;
     choir_step view = {.id = header->id,
                        .is_stop = header->flags & CHOIR_STEP_STOP,
+                       .is_after_rest = header->flags & CHOIR_STEP_AFTER_REST,
                        .n_seqs = header->n_seqs,
                        .n_rows = header->n_rows,
                        .n_new_pages = header->n_new_pages,

@@ -51,7 +51,8 @@ int64_t choir_step_new_pages_max(const choir_step_limits *limits);
 size_t choir_step_bytes_max(const choir_step_limits *limits);
 
 enum choir_step_flags {
-    CHOIR_STEP_STOP = 1, /* no rows: ranks leave their loop */
+    CHOIR_STEP_STOP = 1,       /* no rows: ranks leave their loop */
+    CHOIR_STEP_AFTER_REST = 2, /* there was nothing to compute before: nobody waited for it */
 };
 
 enum choir_sequence_flags {
@@ -96,7 +97,7 @@ typedef struct choir_step_sequence {
 /* A checked message. Pointers reach into its buffer and live as long as it does. */
 typedef struct choir_step {
     uint64_t id;
-    bool is_stop;
+    bool is_stop, is_after_rest;
     int32_t n_seqs, n_rows, n_new_pages, n_targets;
     int32_t n_wanted;                /* rows that want logits */
     const choir_step_sequence *seqs; /* [n_seqs], each slot at most once */

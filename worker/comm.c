@@ -176,6 +176,18 @@ void choir_comm_wait(choir_comm_request *request)
     request->is_active = false;
 }
 
+bool choir_comm_is_sent(choir_comm_request *request)
+{
+    MPI_Request mpi;
+    int is_done = 1;
+    if (!request->is_active)
+        return true;
+    memcpy(&mpi, &request->opaque, sizeof mpi);
+    MPI_Test(&mpi, &is_done, MPI_STATUS_IGNORE);
+    request->is_active = !is_done;
+    return is_done;
+}
+
 void choir_comm_send(const choir_comm *comm, const void *bytes, size_t n, int to,
                      choir_comm_tag tag)
 {
@@ -189,6 +201,26 @@ void choir_comm_receive(const choir_comm *comm, void *bytes, size_t n, int from,
     MPI_Recv(bytes, count_of(n), MPI_BYTE, from, (int)tag, comm->mpi, &status);
     MPI_Get_count(&status, MPI_BYTE, &got);
     assert((size_t)got == n);
+}
+
+void choir_comm_await(const choir_comm *comm, int from, choir_comm_tag tag)
+{
+    MPI_Probe(from, (int)tag, comm->mpi, MPI_STATUS_IGNORE);
+}
+
+int choir_comm_receive_any(const choir_comm *comm, void *bytes, size_t n, choir_comm_tag tag,
+                           bool is_waiting)
+{
+    MPI_Status status;
+    int is_there = 1;
+    if (is_waiting)
+        MPI_Probe(MPI_ANY_SOURCE, (int)tag, comm->mpi, &status);
+    else
+        MPI_Iprobe(MPI_ANY_SOURCE, (int)tag, comm->mpi, &is_there, &status);
+    if (!is_there)
+        return -1;
+    choir_comm_receive(comm, bytes, n, status.MPI_SOURCE, tag);
+    return status.MPI_SOURCE;
 }
 
 size_t choir_comm_receive_parked(const choir_comm *comm, void *bytes, size_t limit, int from,

@@ -28,7 +28,7 @@ typedef enum choir_comm_tag {
     CHOIR_COMM_STEP = 1,
     CHOIR_COMM_ACTIVATIONS,
     CHOIR_COMM_RESULTS,
-    CHOIR_COMM_REPORT,
+    CHOIR_COMM_TELEMETRY,
 } choir_comm_tag;
 
 /* Collective over the job. Starts MPI and gives the communicator of all ranks. */
@@ -79,12 +79,22 @@ void choir_comm_send_begin(const choir_comm *comm, const void *bytes, size_t n, 
                            choir_comm_tag tag, choir_comm_request *request);
 /* Local. Returns when the buffer may be used again; at once where the request is inactive. */
 void choir_comm_wait(choir_comm_request *request);
+/* Local. Whether the buffer may be used again, without waiting for it. */
+bool choir_comm_is_sent(choir_comm_request *request);
 /* Local. */
 void choir_comm_send(const choir_comm *comm, const void *bytes, size_t n, int to,
                      choir_comm_tag tag);
 /* Local. Receives exactly n bytes; another size ends the job. */
 void choir_comm_receive(const choir_comm *comm, void *bytes, size_t n, int from,
                         choir_comm_tag tag);
+/* Local. Returns once a message is there to be received; takes nothing. */
+void choir_comm_await(const choir_comm *comm, int from, choir_comm_tag tag);
+/*
+ * Local. Receives exactly n bytes from whoever has sent some, and returns who it was; -1 where
+ * nothing is there and is_waiting is false. Another size ends the job.
+ */
+int choir_comm_receive_any(const choir_comm *comm, void *bytes, size_t n, choir_comm_tag tag,
+                           bool is_waiting);
 /*
  * Local. Receives one message of at most `limit` bytes and returns how long it was. Waits without
  * burning the core: polls for 2 ms, then sleeps longer and longer, up to 1 ms at a time.

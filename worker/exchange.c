@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/exchange.h"
 
+#include "common/clock.h"
 #include "common/mem.h"
 
 #include <limits.h>
@@ -17,6 +18,7 @@ enum {
 
 struct choir_exchange {
     const choir_comm *comm;
+    choir_telemetry *telemetry;
     int n_shards, shard;
     int n_mine, n_all;    /* pieces */
     int *counts;          /* [n_shards] pieces of each shard */
@@ -91,13 +93,15 @@ static choir_status allocate_buffers(choir_exchange *e, size_t max_floats)
 
 choir_status choir_exchange_create(const choir_comm *comm, int64_t n_leaves, int64_t leaf_blocks,
                                    int64_t n_blocks, const choir_range *shard_leaves,
-                                   int64_t max_floats, choir_exchange **result)
+                                   int64_t max_floats, choir_telemetry *telemetry,
+                                   choir_exchange **result)
 {
     choir_exchange *e = NULL;
     choir_status status = choir_alloc(1, sizeof *e, (void **)&e);
     if (status != CHOIR_OK)
         goto done;
     e->comm = comm;
+    e->telemetry = telemetry;
     e->n_shards = choir_comm_size(comm);
     e->shard = choir_comm_rank(comm);
     status = choir_alloc((size_t)e->n_shards, sizeof(int), (void **)&e->counts);
@@ -174,6 +178,12 @@ static choir_range share_of(const choir_exchange *e, int r, int64_t n)
     return (choir_range){n * r / e->n_shards, n * (r + 1) / e->n_shards};
 }
 
+static void mark(choir_exchange *e, choir_activity activity)
+{
+    if (!e->telemetry->is_skipping)
+        choir_telemetry_mark(e->telemetry, activity, choir_clock_ns());
+}
+
 static void gather_pieces(choir_exchange *e, int64_t n)
 {
     int offset = 0;
@@ -221,9 +231,14 @@ static void gather_sums(choir_exchange *e, int64_t n)
 static void add_long(choir_exchange *e, float *x, int64_t n)
 {
     const int64_t share = choir_range_size(share_of(e, e->shard, n));
+    mark(e, CHOIR_COMPUTING);
     scatter_pieces(e, n);
+    mark(e, CHOIR_EXCHANGING);
     add_tree(e, e->my_sum, false, e->all, share, (choir_range){0, share});
+    mark(e, CHOIR_COMPUTING);
     gather_sums(e, n);
+    mark(e, CHOIR_EXCHANGING);
+    choir_telemetry_end_exchange(e->telemetry);
     for (int64_t i = 0; i < n; i++)
         x[i] = x[i] + e->sum[i];
 }
@@ -240,6 +255,9 @@ void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n)
         add_long(e, x, n);
         return;
     }
+    mark(e, CHOIR_COMPUTING);
     gather_pieces(e, n);
+    mark(e, CHOIR_EXCHANGING);
+    choir_telemetry_end_exchange(e->telemetry);
     add_tree(e, x, true, e->all, n, (choir_range){0, n});
 }

@@ -23,6 +23,7 @@
 #include "kernels/kernels.h"
 #include "model/partition.h"
 #include "worker/comm.h"
+#include "worker/telemetry.h"
 
 #include <stdbool.h>
 
@@ -31,11 +32,13 @@ typedef struct choir_exchange choir_exchange;
 /*
  * Local. shard_leaves [shards of comm]: the leaves of each shard, ascending, that cover the tree of
  * n_leaves; leaf_blocks: columns of a leaf in blocks of 32, n_blocks: of all leaves together.
- * max_floats: the longest vector. `comm` is borrowed for the life of the exchange.
+ * max_floats: the longest vector. telemetry: where the time of moving is marked. `comm`
+ * and `telemetry` are borrowed for the life of the exchange.
  */
 choir_status choir_exchange_create(const choir_comm *comm, int64_t n_leaves, int64_t leaf_blocks,
                                    int64_t n_blocks, const choir_range *shard_leaves,
-                                   int64_t max_floats, choir_exchange **result) CHOIR_MUST_CHECK;
+                                   int64_t max_floats, choir_telemetry *telemetry,
+                                   choir_exchange **result) CHOIR_MUST_CHECK;
 void choir_exchange_destroy(choir_exchange **exchange);
 
 /* This shard's pieces: how many (0 where it owns no leaf), their leaves, and where each is written.

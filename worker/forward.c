@@ -84,7 +84,7 @@ static choir_status create_exchange(choir_forward *f, bool is_attention, choir_e
     const int64_t n_blocks =
         (is_attention ? f->h->n_heads * S : f->h->ff_width) / CHOIR_BLOCK_COLUMNS;
     status = choir_exchange_create(f->parts.shards, n_leaves, leaf_blocks, n_blocks, leaves,
-                                   f->parts.max_rows * f->h->width, result);
+                                   f->parts.max_rows * f->h->width, f->parts.telemetry, result);
     free(leaves);
     return status;
 }

@@ -30,6 +30,7 @@
 #include "worker/comm.h"
 #include "worker/kv.h"
 #include "worker/team.h"
+#include "worker/telemetry.h"
 #include "worker/weights.h"
 
 /* What a pass works with; everything is borrowed for the life of the choir_forward. */
@@ -44,7 +45,8 @@ typedef struct choir_forward_parts {
     const float *cosines, *sines; /* [positions][n_rot / 2] */
     choir_activations activations;
     int n_threads;
-    int max_rows; /* of a step */
+    int max_rows;               /* of a step */
+    choir_telemetry *telemetry; /* that its exchanges are marked in */
 } choir_forward_parts;
 
 typedef struct choir_forward choir_forward;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/phases.h"
 
+#include "common/clock.h"
+
 #include <string.h>
-#include <time.h>
 
 static const char *const names[] = {
     [CHOIR_PHASE_OUTSIDE] = "outside",
@@ -24,24 +25,17 @@ const char *choir_phase_name(choir_phase phase)
     return names[phase];
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void choir_phase_restart(choir_phase_clock *clock)
 {
     memset(clock, 0, sizeof *clock);
-    clock->last_ns = now_ns();
+    clock->last_ns = choir_clock_ns();
 }
 
 void choir_phase_end(choir_phase_clock *clock, choir_phase phase)
 {
     if (!clock)
         return;
-    const int64_t now = now_ns();
+    const int64_t now = choir_clock_ns();
     clock->work_ns[phase] += now - clock->last_ns;
     clock->last_ns = now;
     clock->last_phase = phase;
@@ -51,7 +45,7 @@ void choir_phase_end_wait(choir_phase_clock *clock)
 {
     if (!clock)
         return;
-    const int64_t now = now_ns();
+    const int64_t now = choir_clock_ns();
     clock->wait_ns[clock->last_phase] += now - clock->last_ns;
     clock->last_ns = now;
 }

@@ -7,61 +7,17 @@
  */
 #include "worker/worker.h"
 
-#include "common/log.h"
+#include "common/clock.h"
 #include "common/mem.h"
 #include "worker/agreement.h"
-#include "worker/kv.h"
 #include "worker/limits.h"
-#include "worker/probe.h"
-#include "worker/results.h"
 #include "worker/rotary.h"
-#include "worker/team.h"
-#include "worker/weights.h"
+#include "worker/shares.h"
+#include "worker/worker_parts.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* A step that the lead has handed in: its own copy of the message, and the sends that read it. */
-typedef struct pending_step {
-    void *message;
-    choir_step step;
-    choir_comm_request *sends; /* [n_ranks] */
-} pending_step;
-
-struct choir_worker {
-    const choir_comm *comm;
-    choir_worker_options options;
-    choir_model *model;
-    choir_layout *layout;
-    const choir_slice *slice;
-    choir_comm *shards;
-    const choir_kernels *kernels;
-    choir_weights *weights;
-    choir_kv *kv;
-    float *cosines, *sines;
-    choir_forward *forward;
-    choir_step_limits limits;
-    choir_threads *threads;
-
-    float *x[CHOIR_ACTIVATION_BUFFERS]; /* [max rows][D] */
-    choir_comm_request x_sends[CHOIR_ACTIVATION_BUFFERS];
-    uint64_t n_computed;
-
-    choir_wanted *wanted;              /* [max rows] */
-    float *logits;                     /* [CHOIR_LOGITS_ROWS][vocab rows], last stage */
-    float *states;                     /* [CHOIR_LOGITS_ROWS][D], last stage */
-    uint32_t *record;                  /* this shard's record of a tile, last stage */
-    choir_candidates_scratch *scratch; /* [n_threads], last stage */
-
-    /* The lead's alone. */
-    pending_step *pending; /* [n_stages], a ring */
-    uint64_t n_begun, n_collected;
-    uint32_t **records; /* [n_shards] of the last stage */
-    choir_results results;
-};
 
 bool choir_worker_is_lead(const choir_worker *worker)
 {
@@ -149,6 +105,7 @@ static choir_status create_forward(choir_worker *w)
         .cosines = w->cosines,
         .sines = w->sines,
         .activations = w->options.activations,
+        .telemetry = &w->telemetry,
         .n_threads = w->options.n_threads,
         .max_rows = w->limits.max_num_batched_tokens,
     };
@@ -208,6 +165,8 @@ static choir_status allocate_buffers(choir_worker *w)
                                      sizeof(uint32_t), (void **)&w->record);
     if (status == CHOIR_OK && w->slice->is_last_stage)
         status = allocate_scratch(w);
+    if (status == CHOIR_OK)
+        status = choir_telemetry_post_create(w->comm, &w->post);
     if (status == CHOIR_OK && choir_worker_is_lead(w))
         status = allocate_lead(w);
     return status;
@@ -284,6 +243,7 @@ void choir_worker_destroy(choir_worker **worker)
     choir_forward_destroy(&w->forward);
     choir_kv_destroy(&w->kv);
     choir_threads_destroy(&w->threads);
+    choir_telemetry_post_destroy(&w->post);
     free(w->cosines);
     free(w->sines);
     choir_weights_destroy(&w->weights);
@@ -319,36 +279,39 @@ const choir_step_limits *choir_worker_limits(const choir_worker *worker)
     return &worker->limits;
 }
 
-void choir_worker_describe(choir_worker *worker, choir_rank_report *reports)
-{
-    const choir_slice *slice = worker->slice;
-    choir_rank_report mine;
-    memset(&mine, 0, sizeof mine);
-    mine.rank = (uint32_t)slice->rank;
-    mine.stage = (uint32_t)slice->stage;
-    mine.shard = (uint32_t)slice->shard;
-    mine.threads = (uint32_t)worker->options.n_threads;
-    gethostname(mine.host, sizeof mine.host - 1);
-    choir_probe_cpus(mine.bound_cpus, sizeof mine.bound_cpus);
-    snprintf(mine.level, sizeof mine.level, "%s", choir_level_name(worker->options.level));
-    mine.first_layer = (uint32_t)slice->layers.begin;
-    mine.n_layers = (uint32_t)choir_range_size(slice->layers);
-    mine.first_head = (uint32_t)slice->heads.begin;
-    mine.n_heads = (uint32_t)choir_range_size(slice->heads);
-    mine.weights_bytes = worker->weights->bytes;
-    mine.kv_bytes = choir_kv_bytes(worker->kv);
-    mine.huge_bytes = choir_weights_huge_bytes(worker->weights);
-    choir_comm_barrier(worker->comm);
-    mine.read_bandwidth = (uint64_t)choir_probe_read_bandwidth(worker->options.n_threads);
-    mine.rss = (uint64_t)choir_probe_memory_resident();
-    mine.memory_free = (uint64_t)choir_probe_memory_available();
-    choir_comm_allgather(worker->comm, &mine, sizeof mine, reports);
-}
-
 /* Rows of the tile that begins at wanted row `first`. */
 static int tile_rows(int first, int n_wanted)
 {
     return n_wanted - first < CHOIR_LOGITS_ROWS ? n_wanted - first : CHOIR_LOGITS_ROWS;
+}
+
+static void mark(choir_worker *w, choir_activity activity)
+{
+    if (!w->telemetry.is_skipping)
+        choir_telemetry_mark(&w->telemetry, activity, choir_clock_ns());
+}
+
+/*
+ * The end of this rank's part of a step. A step of few rows waits for its weights to be read, all
+ * of them unless the last stage had no row to give logits for.
+ */
+static void end_step(choir_worker *w, const choir_step *step)
+{
+    const bool reads_all =
+        step->n_rows <= CHOIR_FEW_ROWS && (!w->slice->is_last_stage || step->n_wanted > 0);
+    choir_telemetry_end_step(&w->telemetry, reads_all ? (int64_t)w->weights->bytes : 0,
+                             choir_clock_ns());
+    choir_telemetry_post_step(w->post, &w->telemetry);
+}
+
+/* Waits until the message is there, then takes it, so that the time of both is known. */
+static void receive(choir_worker *w, void *bytes, size_t n, int from, choir_comm_tag tag)
+{
+    mark(w, CHOIR_COMPUTING);
+    choir_comm_await(w->comm, from, tag);
+    mark(w, CHOIR_WAITING);
+    choir_comm_receive(w->comm, bytes, n, from, tag);
+    mark(w, CHOIR_MOVING);
 }
 
 /* Called by all threads of the team: logits and record of one tile of wanted rows. */
@@ -387,7 +350,9 @@ static void send_results(choir_worker *w, const float *x, int n_wanted)
         const size_t words =
             choir_record_words(w->slice, w->wanted + first, tile_rows(first, n_wanted));
         compute_later_tile(w, x, first, n_wanted);
+        mark(w, CHOIR_COMPUTING);
         choir_comm_send(w->comm, w->record, words * sizeof *w->record, 0, CHOIR_COMM_RESULTS);
+        mark(w, CHOIR_MOVING);
     }
 }
 
@@ -402,13 +367,17 @@ static choir_status compute(choir_worker *w, const choir_step *step, const float
     const size_t bytes =
         (size_t)step->n_rows * (size_t)choir_model_hparams(w->model)->width * sizeof(float);
     float *x = w->x[buffer];
-    choir_comm_wait(&w->x_sends[buffer]);
+    if (w->x_sends[buffer].is_active) {
+        mark(w, CHOIR_COMPUTING);
+        choir_comm_wait(&w->x_sends[buffer]);
+        mark(w, CHOIR_WAITING);
+    }
     if (w->slice->is_first_stage) {
         choir_status status = choir_forward_embed(w->forward, step, x);
         if (status != CHOIR_OK)
             return status;
     } else {
-        choir_comm_receive(w->comm, x, bytes, rank - n_shards, CHOIR_COMM_ACTIVATIONS);
+        receive(w, x, bytes, rank - n_shards, CHOIR_COMM_ACTIVATIONS);
     }
     choir_forward_begin(w->forward, step);
 #pragma omp parallel num_threads(w->options.n_threads)
@@ -469,8 +438,7 @@ static void gather_results(choir_worker *w, int n_wanted, const float *x)
                 continue;
             const size_t words =
                 choir_record_words(&w->layout->slices[first_rank + s], w->wanted + first, n);
-            choir_comm_receive(w->comm, w->records[s], words * sizeof(uint32_t), first_rank + s,
-                               CHOIR_COMM_RESULTS);
+            receive(w, w->records[s], words * sizeof(uint32_t), first_rank + s, CHOIR_COMM_RESULTS);
         }
         choir_results_merge(&w->results, w->layout, w->wanted, first, n, records);
     }
@@ -493,6 +461,9 @@ choir_status choir_worker_step(choir_worker *worker, const void *message, size_t
     choir_status status = choir_step_view(pending->message, bytes, &w->limits, &pending->step);
     if (status != CHOIR_OK)
         return status;
+    choir_telemetry_begin_step(&w->telemetry,
+                               pending->step.is_after_rest ? CHOIR_RESTING : CHOIR_COMPUTING,
+                               choir_clock_ns());
     broadcast_step(w, pending, bytes);
     w->n_begun++;
     if (w->slice->is_last_stage)
@@ -501,6 +472,8 @@ choir_status choir_worker_step(choir_worker *worker, const void *message, size_t
         status = compute(w, &pending->step, &x);
     if (status == CHOIR_OK && w->slice->is_last_stage)
         gather_results(w, pending->step.n_wanted, x);
+    if (status == CHOIR_OK)
+        end_step(w, &pending->step);
     return status;
 }
 
@@ -539,6 +512,7 @@ choir_status choir_worker_stop(choir_worker *worker)
     for (int rank = 1; rank < worker->layout->n_ranks; rank++)
         choir_comm_send(worker->comm, message, bytes, rank, CHOIR_COMM_STEP);
     choir_step_builder_destroy(&builder);
+    choir_telemetry_post_end(worker->post);
     return CHOIR_OK;
 }
 
@@ -555,47 +529,18 @@ choir_status choir_worker_follow(choir_worker *worker)
         status = choir_step_view(message, bytes, &w->limits, &step);
         if (status != CHOIR_OK || step.is_stop)
             break;
+        choir_telemetry_begin_step(
+            &w->telemetry, step.is_after_rest ? CHOIR_RESTING : CHOIR_WAITING, choir_clock_ns());
         choir_wanted_list(&step, choir_model_hparams(w->model)->width, w->wanted);
         status = compute(w, &step, &x);
         if (status == CHOIR_OK && w->slice->is_last_stage)
             send_results(w, x, step.n_wanted);
+        if (status == CHOIR_OK)
+            end_step(w, &step);
     }
     flush_sends(w);
+    if (status == CHOIR_OK)
+        choir_telemetry_post_end(w->post);
     free(message);
     return status;
-}
-
-uint32_t choir_worker_barriers(const choir_worker *worker)
-{
-    return choir_barrier_passes(&worker->threads->barrier);
-}
-
-choir_status choir_worker_start_clocks(choir_worker *worker)
-{
-    return choir_threads_start_clocks(worker->threads);
-}
-
-choir_status choir_worker_gather_clocks(const choir_worker *worker, int *n_threads,
-                                        choir_phase_clock **clocks)
-{
-    const int n_mine = worker->options.n_threads;
-    choir_phase_clock *mine = NULL;
-    *n_threads = (int)-choir_comm_min(worker->comm, -n_mine);
-    const size_t n = (size_t)*n_threads;
-    choir_status status = choir_alloc_aligned(n, sizeof *mine, (void **)&mine);
-    if (status == CHOIR_OK)
-        status = choir_alloc_aligned(n * (size_t)worker->layout->n_ranks, sizeof **clocks,
-                                     (void **)clocks);
-    status = choir_comm_agree(worker->comm, status);
-    if (status == CHOIR_OK) {
-        memcpy(mine, worker->threads->clocks, (size_t)n_mine * sizeof *mine);
-        choir_comm_allgather(worker->comm, mine, n * sizeof *mine, *clocks);
-    }
-    free(mine);
-    return status;
-}
-
-void choir_worker_set_trace(choir_worker *worker, choir_forward_trace trace, void *context)
-{
-    choir_forward_set_trace(worker->forward, trace, context);
 }

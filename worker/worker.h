@@ -59,6 +59,11 @@ const choir_step_limits *choir_worker_limits(const choir_worker *worker);
 
 /* Collective. Measures the memory and fills reports [ranks] on every rank. */
 void choir_worker_describe(choir_worker *worker, choir_rank_report *reports);
+/*
+ * Lead only, local. Puts into reports [ranks] what the ranks have told last, about once a second
+ * while there are steps: step times, shares, bandwidth, memory (worker/telemetry.h).
+ */
+void choir_worker_refresh(choir_worker *worker, choir_rank_report *reports);
 
 /*
  * Lead only. Broadcasts a step (a message of choir_step_builder, copied) and computes this rank's

@@ -123,7 +123,7 @@ static void test_every_wrong_field_is_refused(void **state)
         {0, 1}, /* magic */
         {1, CHOIR_STEP_VERSION + 1},
         {4, CHOIR_STEP_STOP}, /* a stop with sequences */
-        {4, 2},               /* unknown flag */
+        {4, 4},               /* unknown flag */
         {5, 2},
         {5, 4},
         {5, -1},
@@ -175,6 +175,7 @@ static void test_every_wrong_field_is_refused(void **state)
     for (size_t bytes = 0; bytes < made.bytes; bytes++)
         assert_int_equal(view_with(&made, 2, 0, bytes), CHOIR_EINTERNAL);
     assert_int_equal(view_with(&made, 2, 0, made.bytes), CHOIR_OK);
+    assert_int_equal(view_with(&made, 4, CHOIR_STEP_AFTER_REST, made.bytes), CHOIR_OK);
     choir_step_builder_destroy(&made.builder);
 }
 
