@@ -102,17 +102,17 @@ static void write_row(const choir_rank_report *rank, char cells[N_COLUMNS][CELL_
     write_bandwidth(rank->read_bandwidth, cells[12]);
 }
 
-static void print_row(FILE *file, char cells[N_COLUMNS][CELL_BYTES], const size_t *widths)
+static void print_row(FILE *file, char (*cells)[CELL_BYTES], const size_t *widths, size_t n)
 {
     fputs("   ", file);
-    for (size_t i = 0; i < N_COLUMNS; i++)
+    for (size_t i = 0; i < n; i++)
         fprintf(file, " %*s", (int)widths[i] + 1, cells[i]);
     fputc('\n', file);
 }
 
-static void widen(char cells[N_COLUMNS][CELL_BYTES], size_t widths[N_COLUMNS])
+static void widen(char (*cells)[CELL_BYTES], size_t *widths, size_t n)
 {
-    for (size_t i = 0; i < N_COLUMNS; i++)
+    for (size_t i = 0; i < n; i++)
         if (strlen(cells[i]) > widths[i])
             widths[i] = strlen(cells[i]);
 }
@@ -124,16 +124,87 @@ void choir_report_print_ranks(FILE *file, const choir_engine_report *report)
                                            "KV",   "node free", "reads"};
     char cells[N_COLUMNS][CELL_BYTES];
     size_t widths[N_COLUMNS] = {0};
-    widen(heading, widths);
+    widen(heading, widths, N_COLUMNS);
     for (size_t i = 0; i < report->n_ranks; i++) {
         write_row(&report->ranks[i], cells);
-        widen(cells, widths);
+        widen(cells, widths, N_COLUMNS);
     }
-    print_row(file, heading, widths);
+    print_row(file, heading, widths, N_COLUMNS);
     for (size_t i = 0; i < report->n_ranks; i++) {
         write_row(&report->ranks[i], cells);
-        print_row(file, cells, widths);
+        print_row(file, cells, widths, N_COLUMNS);
     }
+}
+
+enum { N_ACTIVITY_COLUMNS = 8 };
+
+static bool has_steps(const choir_rank_report *rank)
+{
+    return rank->step_us_p99 > 0;
+}
+
+static void write_activity(const choir_rank_report *rank,
+                           char cells[N_ACTIVITY_COLUMNS][CELL_BYTES])
+{
+    const double shares[] = {(double)rank->compute_share, (double)rank->wait_share,
+                             (double)rank->exchange_share};
+    char time[CHOIR_NUMBER_BYTES];
+    snprintf(cells[0], CELL_BYTES, "%u", (unsigned)rank->rank);
+    for (int i = 0; i < 3; i++)
+        snprintf(cells[1 + i], CELL_BYTES, "%.1f %%", 100 * shares[i]);
+    snprintf(cells[4], CELL_BYTES, "%s", choir_number_time(rank->step_us_p50, time));
+    snprintf(cells[5], CELL_BYTES, "%s", choir_number_time(rank->step_us_p99, time));
+    write_bandwidth(rank->bandwidth, cells[6]);
+    choir_number_bytes(rank->rss, cells[7]);
+}
+
+void choir_report_print_activity(FILE *file, const choir_engine_report *report)
+{
+    char heading[N_ACTIVITY_COLUMNS][CELL_BYTES] = {
+        "rank", "computes", "waits", "exchanges", "step", "99 % of them", "reads now", "memory"};
+    char cells[N_ACTIVITY_COLUMNS][CELL_BYTES];
+    size_t widths[N_ACTIVITY_COLUMNS] = {0};
+    bool is_any = false;
+    widen(heading, widths, N_ACTIVITY_COLUMNS);
+    for (size_t i = 0; i < report->n_ranks; i++) {
+        write_activity(&report->ranks[i], cells);
+        widen(cells, widths, N_ACTIVITY_COLUMNS);
+        is_any = is_any || has_steps(&report->ranks[i]);
+    }
+    if (is_any)
+        print_row(file, heading, widths, N_ACTIVITY_COLUMNS);
+    for (size_t i = 0; is_any && i < report->n_ranks; i++) {
+        write_activity(&report->ranks[i], cells);
+        print_row(file, cells, widths, N_ACTIVITY_COLUMNS);
+    }
+}
+
+choir_json *choir_report_rank_to_json(const choir_rank_report *rank)
+{
+    choir_json *json = choir_json_make_object();
+    choir_json_set_integer(json, "rank", rank->rank);
+    choir_json_set_text(json, "host", rank->host);
+    choir_json_set_integer(json, "stage", rank->stage);
+    choir_json_set_integer(json, "shard", rank->shard);
+    choir_json_set_integer(json, "threads", rank->threads);
+    choir_json_set_text(json, "bound_cpus", rank->bound_cpus);
+    choir_json_set_text(json, "level", rank->level);
+    choir_json_set_integer(json, "first_layer", rank->first_layer);
+    choir_json_set_integer(json, "n_layers", rank->n_layers);
+    choir_json_set_integer(json, "first_head", rank->first_head);
+    choir_json_set_integer(json, "n_heads", rank->n_heads);
+    choir_json_set_integer(json, "weights_bytes", (int64_t)rank->weights_bytes);
+    choir_json_set_integer(json, "kv_bytes", (int64_t)rank->kv_bytes);
+    choir_json_set_integer(json, "rss", (int64_t)rank->rss);
+    choir_json_set_integer(json, "memory_free", (int64_t)rank->memory_free);
+    choir_json_set_integer(json, "read_bandwidth", (int64_t)rank->read_bandwidth);
+    choir_json_set_integer(json, "step_us_p50", (int64_t)rank->step_us_p50);
+    choir_json_set_integer(json, "step_us_p99", (int64_t)rank->step_us_p99);
+    choir_json_set_real(json, "compute_share", (double)rank->compute_share);
+    choir_json_set_real(json, "wait_share", (double)rank->wait_share);
+    choir_json_set_real(json, "exchange_share", (double)rank->exchange_share);
+    choir_json_set_integer(json, "bandwidth", (int64_t)rank->bandwidth);
+    return json;
 }
 
 double choir_report_read_seconds(const choir_engine_report *report)

@@ -7,6 +7,7 @@
 #ifndef CHOIR_CLI_REPORT_H
 #define CHOIR_CLI_REPORT_H
 
+#include "common/json.h"
 #include "common/status.h"
 #include "model/gguf.h"
 #include "proto/report.h"
@@ -30,6 +31,11 @@ void choir_report_types(const choir_gguf *gguf, char text[CHOIR_REPORT_TYPES_BYT
 
 /* One line a rank under a heading: place, threads, layers, heads, bytes, bandwidth. */
 void choir_report_print_ranks(FILE *file, const choir_engine_report *report);
+/* The same for what they do: shares of their time, step times, bytes read. Nothing before the
+ * first step. */
+void choir_report_print_activity(FILE *file, const choir_engine_report *report);
+/* All of a rank, as one object; the caller's. */
+choir_json *choir_report_rank_to_json(const choir_rank_report *rank);
 
 /*
  * Seconds that reading the weights once takes: stages one after the other, each as long as its

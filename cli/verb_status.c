@@ -24,28 +24,6 @@ static const choir_flag flags[] = {
     {"--json", NULL, "one JSON object", CHOIR_FLAG_BOOL, AT(is_json), 0, 0, NULL},
 };
 
-static choir_json *rank_to_json(const choir_rank_report *rank)
-{
-    choir_json *json = choir_json_make_object();
-    choir_json_set_integer(json, "rank", rank->rank);
-    choir_json_set_text(json, "host", rank->host);
-    choir_json_set_integer(json, "stage", rank->stage);
-    choir_json_set_integer(json, "shard", rank->shard);
-    choir_json_set_integer(json, "threads", rank->threads);
-    choir_json_set_text(json, "bound_cpus", rank->bound_cpus);
-    choir_json_set_text(json, "level", rank->level);
-    choir_json_set_integer(json, "first_layer", rank->first_layer);
-    choir_json_set_integer(json, "n_layers", rank->n_layers);
-    choir_json_set_integer(json, "first_head", rank->first_head);
-    choir_json_set_integer(json, "n_heads", rank->n_heads);
-    choir_json_set_integer(json, "weights_bytes", (int64_t)rank->weights_bytes);
-    choir_json_set_integer(json, "kv_bytes", (int64_t)rank->kv_bytes);
-    choir_json_set_integer(json, "rss", (int64_t)rank->rss);
-    choir_json_set_integer(json, "memory_free", (int64_t)rank->memory_free);
-    choir_json_set_integer(json, "read_bandwidth", (int64_t)rank->read_bandwidth);
-    return json;
-}
-
 static choir_json *load_to_json(const choir_service_status *status)
 {
     choir_json *json = choir_json_make_object();
@@ -86,7 +64,7 @@ static choir_status print_as_json(const choir_service_status *status)
     choir_json *json = choir_json_make_object(), *ranks = choir_json_make_array();
     choir_sha256_hex(engine->model_identity, identity);
     for (size_t i = 0; i < engine->n_ranks; i++)
-        choir_json_append(ranks, rank_to_json(&engine->ranks[i]));
+        choir_json_append(ranks, choir_report_rank_to_json(&engine->ranks[i]));
     choir_json_set_text(json, "state", status->state);
     choir_json_set_text(json, "model", status->model);
     choir_json_set_text(json, "model_identity", identity);
@@ -143,6 +121,8 @@ static choir_status print_for_people(const choir_service_status *status)
                               (unsigned long long)status->n_bad_frames);
     if (printed == CHOIR_OK && status->engine.n_ranks > 0)
         choir_report_print_ranks(stdout, &status->engine);
+    if (printed == CHOIR_OK)
+        choir_report_print_activity(stdout, &status->engine);
     return printed;
 }
 

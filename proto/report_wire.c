@@ -35,6 +35,12 @@ void choir_rank_report_read(const Choir__Engine__RankReport *message, choir_rank
         .n_heads = message->n_heads,
         .read_bandwidth = message->read_bandwidth,
         .memory_free = message->memory_free,
+        .step_us_p50 = message->step_us_p50,
+        .step_us_p99 = message->step_us_p99,
+        .compute_share = message->compute_share,
+        .wait_share = message->wait_share,
+        .exchange_share = message->exchange_share,
+        .bandwidth = message->bandwidth,
     };
     copy_text(report->host, sizeof report->host, message->host);
     copy_text(report->bound_cpus, sizeof report->bound_cpus, message->bound_cpus);
@@ -110,6 +116,12 @@ void choir_rank_report_write(const choir_rank_report *report, Choir__Client__Ran
     message->first_head = report->first_head;
     message->n_heads = report->n_heads;
     message->memory_free = report->memory_free;
+    message->step_us_p50 = report->step_us_p50;
+    message->step_us_p99 = report->step_us_p99;
+    message->compute_share = report->compute_share;
+    message->wait_share = report->wait_share;
+    message->exchange_share = report->exchange_share;
+    message->bandwidth = report->bandwidth;
     message->level = borrow(report->level);
 }
 
@@ -129,6 +141,12 @@ static void read_rank_status(const Choir__Client__RankStatus *message, choir_ran
         .n_heads = message->n_heads,
         .read_bandwidth = message->read_bandwidth,
         .memory_free = message->memory_free,
+        .step_us_p50 = message->step_us_p50,
+        .step_us_p99 = message->step_us_p99,
+        .compute_share = message->compute_share,
+        .wait_share = message->wait_share,
+        .exchange_share = message->exchange_share,
+        .bandwidth = message->bandwidth,
     };
     copy_text(report->host, sizeof report->host, message->host);
     copy_text(report->bound_cpus, sizeof report->bound_cpus, message->bound_cpus);

@@ -87,6 +87,42 @@ static void test_ranks_stand_in_columns(void **state)
     free(text);
 }
 
+static char *print_activity(const choir_engine_report *report)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = open_memstream(&text, &length);
+    assert_non_null(file);
+    choir_report_print_activity(file, report);
+    fclose(file);
+    return text;
+}
+
+/* Nothing before the first step; a rank that has not told yet has a line too. */
+static void test_activity(void **state)
+{
+    (void)state;
+    choir_rank_report two[2] = {{.rank = 0}, {.rank = 1}};
+    const choir_engine_report report = {.ranks = two, .n_ranks = 2, .n_stages = 1, .n_shards = 2};
+    char *text = print_activity(&report);
+    assert_string_equal(text, "");
+    free(text);
+    two[1].compute_share = 0.75f;
+    two[1].wait_share = 0.125f;
+    two[1].exchange_share = 0.125f;
+    two[1].step_us_p50 = 1500;
+    two[1].step_us_p99 = 20000;
+    two[1].bandwidth = 12300000000;
+    two[1].rss = 1 << 20;
+    text = print_activity(&report);
+    assert_string_equal(
+        text,
+        "     rank  computes   waits  exchanges     step  99 % of them  reads now    memory\n"
+        "        0     0.0 %   0.0 %      0.0 %     0 us          0 us          -       0 B\n"
+        "        1    75.0 %  12.5 %     12.5 %  1.50 ms       20.0 ms  12.3 GB/s  1.00 MiB\n");
+    free(text);
+}
+
 static void test_a_missing_model_is_an_error(void **state)
 {
     (void)state;
@@ -120,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_seconds),
         cmocka_unit_test(test_ranks_stand_in_columns),
+        cmocka_unit_test(test_activity),
         cmocka_unit_test(test_a_missing_model_is_an_error),
         cmocka_unit_test(test_a_full_disk_is_an_error),
     };
