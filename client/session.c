@@ -193,8 +193,7 @@ choir_status choir_session_receive(choir_session *session, choir_session_socket 
         if (status == CHOIR_OK && has_message) {
             heard_us = now_us;
             status = read_message(session, message);
-        } else if (status == CHOIR_OK && session->welcome && where == CHOIR_SESSION_REQUEST &&
-                   is_lost(session)) {
+        } else if (status == CHOIR_OK && session->welcome && is_lost(session)) {
             status = fail_gone(session, "is gone");
         } else if (status == CHOIR_OK && now_us - heard_us > SILENCE_US) {
             status = fail_gone(session, "has not answered for 15 s");
