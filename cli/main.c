@@ -31,6 +31,7 @@ static const verb verbs[] = {
     {"inspect", "shows a model file's parameters and tensors", choir_verb_inspect},
     {"plan", "shows which rank would hold what", choir_verb_plan},
     {"status", "asks a running service for its load and its ranks", choir_verb_status},
+    {"top", "shows a running service live: load, speed, ranks", choir_verb_top},
     {"fingerprint", "prints the hash that every layout must have", choir_verb_fingerprint},
     {"bench", "measures the speed of prefill and decode", choir_verb_bench},
     {"help", "tells the flags of a verb", run_help},

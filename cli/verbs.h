@@ -19,6 +19,7 @@ choir_status choir_verb_detokenize(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_inspect(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_plan(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_status(int argc, char **argv) CHOIR_MUST_CHECK;
+choir_status choir_verb_top(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_fingerprint(int argc, char **argv) CHOIR_MUST_CHECK;
 choir_status choir_verb_bench(int argc, char **argv) CHOIR_MUST_CHECK;
 /* Verbs of bench. */

@@ -20,7 +20,7 @@ declare -A below=(
 # Which folder's one .c file may include a third-party header.
 declare -A home=(
     [jansson.h]=common [sodium.h]=common [pcre2.h]=model [zmq.h]=proto
-    [mpi.h]=worker [omp.h]=worker
+    [mpi.h]=worker [omp.h]=worker [ncurses.h]=cli
 )
 # C11, POSIX and Linux. A header that is in none of these tables is an error: decide where it belongs.
 system=" assert.h complex.h ctype.h errno.h fenv.h float.h inttypes.h limits.h locale.h math.h setjmp.h signal.h
