@@ -15,7 +15,7 @@ static void observe(choir_request_metrics *metrics, choir_metric metric, int64_t
 void choir_frontend_metrics_output(choir_request_metrics *metrics, choir_choice *choice,
                                    int64_t now_us)
 {
-    if (choice->request->is_score)
+    if (choice->request->kind != CHOIR_REQUEST_GENERATE)
         return;
     if (choice->output_us > 0)
         observe(metrics, CHOIR_METRIC_ITL, now_us - choice->output_us);
@@ -25,7 +25,7 @@ void choir_frontend_metrics_output(choir_request_metrics *metrics, choir_choice 
 void choir_frontend_metrics_timings(choir_request_metrics *metrics, const choir_choice *choice,
                                     const Choir__Engine__Timings *timings)
 {
-    if (choice->request->is_score)
+    if (choice->request->kind != CHOIR_REQUEST_GENERATE)
         return;
     if (timings->ttft_us > 0) /* else there was no token */
         observe(metrics, CHOIR_METRIC_TTFT, (int64_t)timings->ttft_us);
@@ -39,7 +39,7 @@ void choir_frontend_metrics_end(choir_request_metrics *metrics, choir_choice *ch
         return;
     choice->is_counted = true;
     metrics->ended[reason]++;
-    if (!choice->request->is_score && reason != CHOIR_END_ERROR)
+    if (choice->request->kind == CHOIR_REQUEST_GENERATE && reason != CHOIR_END_ERROR)
         observe(metrics, CHOIR_METRIC_E2E, now_us - choice->request->submitted_us);
 }
 

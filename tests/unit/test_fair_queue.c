@@ -33,6 +33,7 @@ static choir_sequence *add(bench *b, uint64_t user_id, int64_t cost, int32_t pri
     made->id = (uint64_t)b->n++;
     made->user_id = user_id;
     made->n_tokens = cost;
+    made->is_generating = true;
     made->priority = priority;
     made->arrival_us = at;
     assert_int_equal(choir_fair_queue_enter(b->queue, made), CHOIR_OK);
