@@ -30,22 +30,36 @@ def bits(logprob):
     return struct.pack(">f", logprob).hex()
 
 
-def gather(chunks):
-    """A whole stream; its tokens must come in order, without a gap or a repetition."""
-    ids, logprobs, top, text = [], [], [], ""
-    for chunk in chunks:
-        cli.equal(chunk.first_token_index, len(ids), "index of a chunk's first token")
+class Part:
+    """A stream as far as it has come; its tokens must come in order, without a gap or a repetition."""
+
+    def __init__(self):
+        self.ids, self.logprobs, self.top, self.text, self.finish = [], [], [], "", None
+
+    def add(self, chunk):
+        cli.equal(chunk.first_token_index, len(self.ids), "index of a chunk's first token")
         cli.equal(len(chunk.logprobs), len(chunk.token_ids), "log-probabilities of a chunk")
-        ids += chunk.token_ids
-        text += chunk.text
+        self.ids += chunk.token_ids
+        self.text += chunk.text
         for token in chunk.logprobs:
-            logprobs.append(bits(token.logprob))
-            top.append(tuple((other.token_id, bits(other.logprob)) for other in token.top))
-    finish = chunk.finish
-    cli.equal(finish.usage.completion, len(ids), "completion tokens in usage")
-    matched = finish.WhichOneof("matched_stop")
-    return Stream(tuple(ids), tuple(logprobs), tuple(top), text, finish.reason,
-                  matched and getattr(finish, matched), finish.usage.prompt)
+            self.logprobs.append(bits(token.logprob))
+            self.top.append(tuple((other.token_id, bits(other.logprob)) for other in token.top))
+        if chunk.HasField("finish"):
+            self.finish = chunk.finish
+            cli.equal(chunk.finish.usage.completion, len(self.ids), "completion tokens in usage")
+
+    def stream(self):
+        matched = self.finish.WhichOneof("matched_stop")
+        return Stream(tuple(self.ids), tuple(self.logprobs), tuple(self.top), self.text, self.finish.reason,
+                      matched and getattr(self.finish, matched), self.finish.usage.prompt)
+
+
+def gather(chunks):
+    """A whole stream."""
+    part = Part()
+    for chunk in chunks:
+        part.add(chunk)
+    return part.stream()
 
 
 def connect(home):
