@@ -354,14 +354,34 @@ int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *samplin
 
 /* ---- from candidates ---- */
 
-/* How many of the candidates min_p and top_k keep; CHOIR_PICK_UNPROVED where more may be kept. */
-static int64_t keep_first(const choir_sampling *sampling, int64_t V, const choir_row_result *row)
+/* exp(z - z_max) of the candidates, which descend; made by blocks, since seldom all are wanted. */
+typedef struct weights {
+    const choir_kernels *kernels;
+    const choir_row_result *row;
+    int64_t begin, end; /* the candidates in block */
+    float block[64];
+} weights;
+
+static float weight_at(weights *w, int64_t i)
 {
-    const float *z = row->candidate_z;
+    if (i < w->begin || i >= w->end) {
+        const int64_t size = sizeof w->block / sizeof w->block[0];
+        w->begin = i / size * size;
+        w->end = smaller(w->begin + size, w->row->n_candidates);
+        w->kernels->exp_from(w->block, w->row->candidate_z + w->begin, w->row->candidate_z[0],
+                             w->end - w->begin);
+    }
+    return w->block[i - w->begin];
+}
+
+/* How many of the candidates min_p and top_k keep; CHOIR_PICK_UNPROVED where more may be kept. */
+static int64_t keep_first(const choir_sampling *sampling, int64_t V, const choir_row_result *row,
+                          weights *w)
+{
     const bool has_k = sampling->top_k > 0 && sampling->top_k < V;
     int64_t n = 0;
     while (n < row->n_candidates && !(has_k && n == sampling->top_k)) {
-        if (sampling->min_p > 0 && !(choir_expf(z[n] - z[0]) >= sampling->min_p))
+        if (sampling->min_p > 0 && !(weight_at(w, n) >= sampling->min_p))
             return n;
         n++;
     }
@@ -370,25 +390,26 @@ static int64_t keep_first(const choir_sampling *sampling, int64_t V, const choir
 
 /* How many of them top_p keeps. */
 static int64_t keep_top_p(const choir_sampling *sampling, int64_t V, const choir_row_result *row,
-                          int64_t n)
+                          int64_t n, weights *w)
 {
-    const float *z = row->candidate_z;
     const bool has_filter = sampling->min_p > 0 || (sampling->top_k > 0 && sampling->top_k < V);
     float total = has_filter ? 0 : row->total, sum = 0;
     for (int64_t i = 0; has_filter && i < n; i++)
-        total += choir_expf(z[i] - z[0]);
+        total += weight_at(w, i);
     const int64_t limit = has_filter ? n : row->n_candidates;
     for (int64_t i = 0; i < limit; i++) {
-        sum += choir_expf(z[i] - z[0]);
+        sum += weight_at(w, i);
         if (sum >= sampling->top_p * total)
             return i + 1;
     }
     return has_filter || row->has_all ? limit : CHOIR_PICK_UNPROVED;
 }
 
-int32_t choir_sampler_pick_from(const choir_sampling *sampling, int64_t V,
+int32_t choir_sampler_pick_from(const choir_sampler *sampler, const choir_sampling *sampling,
                                 const choir_row_result *row, int64_t position, float *logit)
 {
+    const int64_t V = sampler->V;
+    weights w = {.kernels = sampler->kernels, .row = row};
     const bool has_k = sampling->top_k > 0 && sampling->top_k < V;
     int64_t n = row->n_candidates;
     float best_sum;
@@ -402,9 +423,9 @@ int32_t choir_sampler_pick_from(const choir_sampling *sampling, int64_t V,
     if (sampling->temperature == 0)
         return row->candidate_ids[0];
     if (sampling->min_p > 0 || has_k)
-        n = keep_first(sampling, V, row);
+        n = keep_first(sampling, V, row, &w);
     if (n > 0 && sampling->top_p < 1)
-        n = keep_top_p(sampling, V, row, n);
+        n = keep_top_p(sampling, V, row, n, &w);
     if (n < 0)
         return CHOIR_PICK_UNPROVED;
     const int64_t place = choir_sampling_draw(sampling, position, row->candidate_z,

@@ -39,7 +39,7 @@ int32_t choir_sampler_pick(choir_sampler *sampler, const choir_sampling *samplin
  * Settings that shards cannot apply (typical_p) are the caller's to know.
  */
 enum { CHOIR_PICK_NONE = -1, CHOIR_PICK_UNPROVED = -2 };
-int32_t choir_sampler_pick_from(const choir_sampling *sampling, int64_t V,
+int32_t choir_sampler_pick_from(const choir_sampler *sampler, const choir_sampling *sampling,
                                 const choir_row_result *row, int64_t position, float *logit);
 
 #endif

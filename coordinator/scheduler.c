@@ -260,8 +260,8 @@ static int32_t pick(choir_scheduler *scheduler, choir_sequence *sequence,
         return row->top_ids[0];
     }
     if (!row->logits)
-        return choir_sampler_pick_from(&sequence->sampling, scheduler->options.limits.vocab_size,
-                                       row, sequence->n_tokens, logit);
+        return choir_sampler_pick_from(scheduler->sampler, &sequence->sampling, row,
+                                       sequence->n_tokens, logit);
     choir_token_rules_lists(sequence->rules, sequence->tokens, sequence->n_tokens,
                             sequence->n_prompt, sequence->stop_ids, &lists);
     const int32_t id = choir_sampler_pick(scheduler->sampler, &sequence->sampling, &lists,

@@ -202,6 +202,9 @@ typedef void (*choir_attention_finish_fn)(float *out, const choir_attention_stat
  */
 typedef void (*choir_lse_chunk_fn)(const float *z, int64_t n, float *m, float *l);
 
+/* y[i] = exp(x[i] - from), n >= 0. */
+typedef void (*choir_exp_from_fn)(float *y, const float *x, float from, int64_t n);
+
 /* n values of a file row in its own blocks as f32; n a multiple of the block. */
 typedef void (*choir_dequantize_fn)(float *y, const uint8_t *blocks, choir_type type, int64_t n);
 
@@ -223,6 +226,7 @@ typedef struct choir_kernels {
     choir_attention_merge_fn attention_merge;
     choir_attention_finish_fn attention_finish;
     choir_lse_chunk_fn lse_chunk;
+    choir_exp_from_fn exp_from;
     choir_dequantize_fn dequantize;
 } choir_kernels;
 

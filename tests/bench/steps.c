@@ -88,8 +88,9 @@ static choir_status open_bench(const choir_bench_steps_options *options, steps_b
                                     .n_pages = POOL_PAGES,
                                     .page_positions = PAGE,
                                     .vocab_size = CHOIR_BENCH_VOCABULARY};
-    choir_status status = choir_kernels_get(CHOIR_LEVEL_REF, &kernels);
+    choir_status status = choir_kernels_get(choir_level_best(), &kernels);
     const choir_scheduler_options wanted = {.limits = b->limits,
+                                            .width = 576,
                                             .n_stages = 1,
                                             .max_waiting = options->n_waiting + USERS + ROWS,
                                             .keeps_pages = options->keeps_pages,

@@ -55,6 +55,7 @@ choir_status choir_bench_waiting(int n, bool has_wishes, double *bytes)
                                                   .n_pages = 8192,
                                                   .page_positions = 64,
                                                   .vocab_size = CHOIR_BENCH_VOCABULARY},
+                                       .width = 576,
                                        .n_stages = 1,
                                        .max_waiting = n,
                                        .keeps_pages = true,

@@ -6,7 +6,7 @@
 #include "tests/bench/waiting_frontend.h"
 
 #include "common/mem.h"
-#include "coordinator/frontend_requests.h"
+#include "coordinator/frontend_table.h"
 #include "tests/bench/steps.h"
 #include "tests/bench/waiting.h"
 #include "tests/fixtures/vocabulary.h"
@@ -35,40 +35,32 @@ static choir_status make_tokenizer(choir_tokenizer **tokenizer)
     return status;
 }
 
-static choir_status add_request(const choir_answer_options *options, choir_request **request)
-{
-    choir_status status = choir_alloc(1, sizeof **request, (void **)request);
-    if (status == CHOIR_OK)
-        status = choir_answer_create(options, &(*request)->answer);
-    return status;
-}
-
 choir_status choir_bench_waiting_frontend(int n, int n_stop, double *bytes)
 {
     const char *stops[STOPS_MOST];
     choir_tokenizer *tokenizer = NULL;
-    choir_request **slots = NULL;
     assert(n_stop <= STOPS_MOST);
     for (int i = 0; i < n_stop; i++)
         stops[i] = "\n\nsixteen bytes.";
     choir_status status = make_tokenizer(&tokenizer);
-    const choir_answer_options options = {.tokenizer = tokenizer,
-                                          .has_text = true,
-                                          .has_token_ids = true,
-                                          .stop = stops,
-                                          .n_stop = (size_t)n_stop};
+    const choir_request_plan plan = {.request_id = "0123456789abcdef0123456789abcdef",
+                                     .answer = {.tokenizer = tokenizer,
+                                                .has_text = true,
+                                                .has_token_ids = true,
+                                                .stop = stops,
+                                                .n_stop = (size_t)n_stop},
+                                     .n_choices = 1};
+    const choir_frontend_setup setup = {.max_requests = (uint32_t)n};
+    choir_requests requests = {.setup = &setup};
+    choir_peer peer = {0};
     const size_t before = choir_bench_allocated();
     if (status == CHOIR_OK)
-        status = choir_alloc((size_t)n, sizeof *slots, (void **)&slots);
+        status = choir_requests_open(&requests);
     for (int i = 0; status == CHOIR_OK && i < n; i++)
-        status = add_request(&options, &slots[i]);
+        if (!choir_requests_add(&requests, &peer, &plan))
+            status = CHOIR_ENOMEM;
     *bytes = (double)(choir_bench_allocated() - before) / n;
-    for (int i = 0; slots && i < n; i++) {
-        if (slots[i])
-            choir_answer_destroy(&slots[i]->answer);
-        free(slots[i]);
-    }
-    free(slots);
+    choir_requests_close(&requests);
     choir_tokenizer_destroy(&tokenizer);
     return status;
 }

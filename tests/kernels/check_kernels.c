@@ -55,7 +55,7 @@ static void check_tables(void **state)
         assert_true(kernels->quantize && kernels->quantize_q15 && kernels->rms_norm &&
                     kernels->swiglu && kernels->add && kernels->rotary && kernels->attention_span &&
                     kernels->attention_merge && kernels->attention_finish && kernels->lse_chunk &&
-                    kernels->dequantize);
+                    kernels->exp_from && kernels->dequantize);
     }
 }
 

@@ -430,6 +430,30 @@ static void check_lse_chunk(void **state)
     on_levels(lse_chunk);
 }
 
+static void exp_from(const choir_kernels *kernels)
+{
+    uint64_t seed = 7;
+    for (int k = 0; k < N_LENGTHS; k++)
+        for (int kind = 0; kind < 4; kind++) {
+            const int64_t n = lengths[k];
+            float x[N_MOST], want[N_MOST];
+            fill_floats(x, n, 40, kind, &seed);
+            x[n / 2] = kind == 1 ? -INFINITY : x[n / 2];
+            for (int64_t i = 0; i < n; i++)
+                want[i] = choir_expf(x[i] - x[0]);
+            check_buffer y = check_buffer_make(n);
+            kernels->exp_from(y.data, x, x[0], n);
+            check_same_bits(y.data, want, n, "exp");
+            check_buffer_free(&y);
+        }
+}
+
+static void check_exp_from(void **state)
+{
+    (void)state;
+    on_levels(exp_from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +461,7 @@ int main(void)
         cmocka_unit_test(check_layer_norm), cmocka_unit_test(check_swiglu),
         cmocka_unit_test(check_geglu),      cmocka_unit_test(check_add),
         cmocka_unit_test(check_rotary),     cmocka_unit_test(check_lse_chunk),
+        cmocka_unit_test(check_exp_from),
     };
     return cmocka_run_group_tests(tests, check_reached, NULL);
 }

@@ -181,7 +181,7 @@ static void candidates_stand_for_the_row(void **state)
         fill_block(&made, &s, round, n_candidates);
         choir_step_settings_read(&made.settings, &read, &lists);
         through_shards(logits, &made.settings, &results);
-        const int32_t found = choir_sampler_pick_from(&s, V, &results.rows[0], round, &logit);
+        const int32_t found = choir_sampler_pick_from(sampler, &s, &results.rows[0], round, &logit);
         const int32_t wanted = choir_sampler_pick(sampler, &s, &lists, logits, round);
         if (found == CHOIR_PICK_UNPROVED) {
             assert_true(n_candidates > 1 && s.top_k == 0);
