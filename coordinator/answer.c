@@ -193,8 +193,11 @@ bool choir_answer_has_chunk(const choir_answer *answer)
 
 size_t choir_answer_bytes(const choir_answer *answer)
 {
+    const size_t token_bytes = sizeof *answer->tokens + sizeof(Choir__Client__TokenLogprob);
+    const size_t top_bytes = sizeof *answer->tops + sizeof(Choir__Client__TopLogprob);
     return answer->n_text + answer->n_ids * sizeof *answer->ids +
-           answer->n_logprobs * sizeof *answer->tokens + answer->n_tops * sizeof *answer->tops;
+           answer->n_logprobs * (token_bytes + sizeof(void *)) +
+           answer->n_tops * (top_bytes + sizeof(void *));
 }
 
 /* What the messages of all log-probabilities are made of, in one block. */
@@ -207,8 +210,7 @@ static choir_status make_block(choir_answer *answer, logprob_block *block)
 {
     const size_t n = answer->n_logprobs, m = answer->n_tops;
     size_t bytes, more;
-    free(answer->view);
-    answer->view = NULL;
+    choir_answer_drop_view(answer);
     if (!choir_size_mul(n, sizeof *block->tokens + sizeof *block->token_list, &bytes) ||
         !choir_size_mul(m, sizeof *block->tops + sizeof *block->top_list, &more) ||
         !choir_size_add(bytes, more, &bytes))
@@ -269,10 +271,15 @@ choir_status choir_answer_view_chunk(choir_answer *answer, choir_answer_view *vi
     return CHOIR_OK;
 }
 
+void choir_answer_drop_view(choir_answer *answer)
+{
+    free(answer->view);
+    answer->view = NULL;
+}
+
 void choir_answer_clear_chunk(choir_answer *answer)
 {
     answer->n_before = answer->n_tokens;
     answer->n_text = answer->n_ids = answer->n_logprobs = answer->n_tops = 0;
-    free(answer->view);
-    answer->view = NULL;
+    choir_answer_drop_view(answer);
 }

@@ -48,7 +48,7 @@ choir_status choir_answer_end(choir_answer *answer) CHOIR_MUST_CHECK;
 const char *choir_answer_matched(const choir_answer *answer);
 size_t choir_answer_n_tokens(const choir_answer *answer); /* since the start */
 
-/* Whether the chunk has anything in it, and roughly its bytes. */
+/* Whether the chunk has anything in it, and the memory that it takes with its view. */
 bool choir_answer_has_chunk(const choir_answer *answer);
 size_t choir_answer_bytes(const choir_answer *answer);
 
@@ -64,6 +64,8 @@ typedef struct choir_answer_view {
 
 choir_status choir_answer_view_chunk(choir_answer *answer,
                                      choir_answer_view *view) CHOIR_MUST_CHECK;
+/* The chunk could not be sent: it stays, without the memory of its view. */
+void choir_answer_drop_view(choir_answer *answer);
 /* The chunk was delivered, or given up: the next one begins empty. */
 void choir_answer_clear_chunk(choir_answer *answer);
 

@@ -122,6 +122,9 @@ static void settle(choir_requests *requests, const chunk_list *list, bool is_sen
         choir_choice *choice = list->choices[i];
         if (!is_sent) {
             choice->request->credit += choice->request->has_credit;
+            choir_answer_drop_view(choice->answer);
+            if (choice->prompt)
+                choir_answer_drop_view(choice->prompt);
         } else if (choice->phase == CHOIR_REQUEST_DONE) {
             choir_requests_free(requests, choice);
         } else {
@@ -198,6 +201,8 @@ static bool deliver_whole(choir_requests *requests, choir_choice *choice, int64_
                              : deliver_embedding(requests, choice, &parts, now_us);
     if (is_sent)
         choir_requests_free(requests, choice);
+    else
+        choir_answer_drop_view(choice->answer);
     return is_sent;
 }
 

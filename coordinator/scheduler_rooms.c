@@ -190,11 +190,14 @@ static bool is_less_urgent(const choir_sequence *sequence, const choir_sequence 
     return sequence->priority > newcomer->priority;
 }
 
-/* Its user has so many more running that the newcomer's would not have more after the exchange. */
+/*
+ * Its user has more than twice as many running as the newcomer's, so that the two would not change
+ * places for ever as requests end and come.
+ */
 static bool has_more_than_its_share(const choir_sequence *sequence, const choir_sequence *newcomer)
 {
     return sequence->priority >= newcomer->priority && sequence->user != newcomer->user &&
-           choir_fair_queue_n_running(sequence) > choir_fair_queue_n_running(newcomer) + 1;
+           choir_fair_queue_n_running(sequence) > 2 * choir_fair_queue_n_running(newcomer) + 1;
 }
 
 /* Puts back who has to go for the newcomer; false where nobody has. */
@@ -244,6 +247,16 @@ static choir_sequence *find_poorest(choir_scheduler *scheduler, const choir_sequ
     return poorest->user != first->user && poorest->n_in_flight == 0 ? poorest : NULL;
 }
 
+/* The last slot goes to a user with fewer running: else that one would have to put one back. */
+static choir_sequence *prefer_poorer(choir_scheduler *scheduler, choir_sequence *first,
+                                     int64_t now_us)
+{
+    choir_sequence *poorest = find_poorest(scheduler, first, now_us);
+    const bool is_poorer =
+        poorest && choir_fair_queue_n_running(poorest) < choir_fair_queue_n_running(first);
+    return is_poorer ? poorest : first;
+}
+
 static void set_refill(choir_sequence *sequence)
 {
     if (sequence->pooling == CHOIR_POOLING_LAST)
@@ -284,6 +297,8 @@ void choir_scheduler_admit(choir_scheduler *scheduler, int64_t now_us)
         choir_sequence *first = choir_fair_queue_first(scheduler->queue, now_us);
         if (!first || first->n_in_flight > 0)
             return;
+        if (scheduler->n_free_slots == 1)
+            first = prefer_poorer(scheduler, first, now_us);
         if (try_one(scheduler, first, &has_exchanged, now_us))
             continue;
         first = find_poorest(scheduler, first, now_us);
