@@ -108,17 +108,17 @@ float choir_sampling_gumbel(uint32_t word)
 
 /*
  * Whether z + noise is surely below best_sum, without a logarithm. With u = 1 - v the noise is
- * -log(-log(1 - v)) < -log(v), so it stays below t where v > exp(-t); a power of two above
- * exp(-t + 0.5) stands for that, and the 0.5 covers the roundings of noise and sum while the sums
- * are below 2^15.
+ * -log(-log(1 - v)) < -log(v), so it stays below t = best_sum - z where v > exp(-t). For that
+ * stands 2^e (1 + f), whose exponent and fraction make up x = -t log2(e): it is no less, since
+ * 2^f <= 1 + f. The 0.02 covers all roundings while the sums are below 2^15.
  */
 static bool cannot_win(float z, float best_sum, uint32_t word)
 {
     const float v = ((float)(0x7fffff - (word >> 9)) + 0.5f) * 0x1p-23f; /* exact, as u is */
-    const float x = (z - best_sum + 0.5f) * 1.4426951f;
+    const float x = (z - best_sum + 0.02f) * 1.4426951f;
     if (!(fabsf(best_sum) < 0x1p15f && x > -60 && x < 0))
         return false;
-    const uint32_t bits = (uint32_t)(127 + (int)x) << 23; /* (int)x = ceil(x), as x < 0 */
+    const uint32_t bits = (uint32_t)((x + 127) * 0x1p23f);
     float bound;
     memcpy(&bound, &bits, sizeof bound);
     return v > bound;

@@ -6,6 +6,7 @@
 #include "coordinator/sampler.h"
 
 #include "common/json.h"
+#include "kernels/sampling.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -136,6 +137,35 @@ static void check_distribution(const choir_sampling *settings, const float *logi
     choir_sampler_destroy(&sampler);
 }
 
+/* Flat and steep rows, ids in a row and scattered: what is left out to save time never wins. */
+static void test_draws_are_the_argmax_of_all(void **state)
+{
+    enum { N = 700, ROUNDS = 3000 };
+    static float z[N];
+    static int32_t ids[N];
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        const choir_sampling s = {.seed = (uint64_t)round * 7919, .choice = round % 3};
+        const float scale = (const float[]){0, 0.5f, 3, 30, 3000}[round % 5];
+        const bool is_scattered = round % 2;
+        const int64_t n = 1 + round % N;
+        float best = -INFINITY, sum;
+        int64_t winner = -1;
+        for (int64_t i = 0; i < n; i++) {
+            ids[i] = (int32_t)(is_scattered ? i * 61 % 49152 : 5 + i);
+            z[i] = scale * sinf((float)(round + i * i)) - 100 * (float)(round % 7);
+            const float with_noise = z[i] + gumbel(s.seed, round, s.choice, ids[i]);
+            if (with_noise > best || (with_noise == best && ids[i] < ids[winner])) {
+                best = with_noise;
+                winner = i;
+            }
+        }
+        assert_int_equal(choir_sampling_draw(&s, round, z, is_scattered ? ids : NULL, 5, n, &sum),
+                         winner);
+        assert_int_equal(bits_of(sum), bits_of(best));
+    }
+}
+
 static void test_draws_follow_the_softmax(void **state)
 {
     static const float logits[8] = {1, -1, 0.5f, 2, 0, -2, 1.5f, -0.5f};
@@ -162,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_noise_depends_on_all_of_its_key),
         cmocka_unit_test(test_noise_bounds),
         cmocka_unit_test(test_the_rarest_noise_wins),
+        cmocka_unit_test(test_draws_are_the_argmax_of_all),
         cmocka_unit_test(test_draws_follow_the_softmax),
     };
     return cmocka_run_group_tests(tests, get_kernels, NULL);
