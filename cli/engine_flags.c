@@ -48,7 +48,7 @@ static const choir_flag engine_flags[] = {
      AT(max_num_batched_tokens), 1, 1 << 20, NULL},
     {"--max-step-ms", "N",
      "while others decode, prompts get no more of a step than fits into so many milliseconds "
-     "(default: 1.8 times what the decodes take alone)",
+     "(default: 1.5 times what the decodes take alone)",
      CHOIR_FLAG_INTEGER, AT(max_step_ms), 1, 1000000, NULL},
     {"--enable-prefix-caching", NULL,
      "keep keys and values for later prompts of the same client that begin alike (default)",

@@ -60,7 +60,7 @@ choir_status choir_scheduler_create(const choir_scheduler_options *options,
         made->options.max_waiting = CHOIR_DEFAULT_WAITING;
     made->next_deadline_us = INT64_MAX;
     choir_step_cost_init(&made->cost);
-    made->cost_ratio[0] = made->cost_ratio[1] = 1;
+    made->prompt_ratio = 1;
     status = allocate(made);
     if (status) {
         choir_scheduler_destroy(&made);
@@ -368,17 +368,38 @@ static void take_states(choir_scheduler *scheduler, choir_sequence *sequence,
 }
 
 /*
- * How long the step took the ranks: since it began, or since the one before it was done. Steps with
- * prompts and without are not quite on one line, so each kind has its own correction.
+ * What decodes cost alone is kept apart: while prompts are in every step, a model of all steps
+ * would forget it. Moved by steps of 2 % it becomes their median.
  */
+static void learn_decode_cost(choir_scheduler *scheduler, choir_step_size size, int64_t us)
+{
+    double known_us = choir_scheduler_decode_us(scheduler, size);
+    if (scheduler->decode_us > 0 && known_us > 0)
+        known_us *= (double)us > 1.02 * known_us ? 1.02 : (double)us < 0.98 * known_us ? 0.98 : 1;
+    else
+        known_us = (double)us;
+    scheduler->decode_us = known_us;
+    scheduler->decode_size = size;
+}
+
+double choir_scheduler_decode_us(const choir_scheduler *scheduler, choir_step_size size)
+{
+    const double now = (double)choir_step_cost_predict(&scheduler->cost, size);
+    const double then = (double)choir_step_cost_predict(&scheduler->cost, scheduler->decode_size);
+    return scheduler->decode_us > 0 && then > 0 ? scheduler->decode_us * now / then : now;
+}
+
+/* How long the step took the ranks: since it began, or since the one before it was done. */
 static void learn_cost(choir_scheduler *scheduler, const choir_flight *flight, int64_t now_us)
 {
     const bool was_waiting = scheduler->completed_us > flight->begun_us;
     const int64_t us = now_us - (was_waiting ? scheduler->completed_us : flight->begun_us);
     const int64_t expected_us = choir_step_cost_predict(&scheduler->cost, flight->size);
-    double *ratio = &scheduler->cost_ratio[flight->has_prompt];
-    if (expected_us > 0)
-        *ratio += (fmin(fmax((double)us / (double)expected_us, 0.5), 2) - *ratio) / 16;
+    if (flight->has_prompt && expected_us > 0)
+        scheduler->prompt_ratio +=
+            (fmin(fmax((double)us / (double)expected_us, 0.5), 2) - scheduler->prompt_ratio) / 16;
+    if (!flight->has_prompt)
+        learn_decode_cost(scheduler, flight->size, us);
     choir_step_cost_learn(&scheduler->cost, flight->size, us);
     scheduler->completed_us = now_us;
 }

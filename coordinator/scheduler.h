@@ -120,7 +120,7 @@ typedef struct choir_scheduler_options {
     int n_stages;        /* steps in flight, >= 1 */
     int max_waiting;     /* 0: CHOIR_DEFAULT_WAITING */
     bool keeps_pages;    /* for later requests with the same beginning */
-    int64_t max_step_us; /* prompts leave a step that decodes at that, where they can; 0: at 1.8
+    int64_t max_step_us; /* prompts leave a step that decodes at that, where they can; 0: at 1.5
                           * times what its decodes cost alone */
     const choir_kernels *kernels; /* borrowed; for the sampler */
     choir_output_fn take;         /* called within abort() and complete() */

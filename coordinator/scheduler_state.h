@@ -43,10 +43,12 @@ struct choir_scheduler {
     int32_t *turn_rows;      /* [max_num_seqs] */
     choir_flight *flights;   /* [n_stages], a ring */
     int first_flight, n_flights;
-    choir_step_cost cost;
-    double cost_ratio[2]; /* what steps took of what was predicted, smoothed; [1]: with prompts */
-    int64_t now_us;       /* for the visits of the queue */
-    int64_t completed_us; /* when the last step did */
+    choir_step_cost cost; /* of all steps */
+    double decode_us;     /* what steps without prompts take, of this size; 0: none yet */
+    choir_step_size decode_size;
+    double prompt_ratio;      /* what steps with prompts took of what was predicted, smoothed */
+    int64_t now_us;           /* for the visits of the queue */
+    int64_t completed_us;     /* when the last step did */
     int64_t next_deadline_us; /* no request's is earlier */
     int64_t admission_us;     /* the time between two admissions, smoothed; 0: not known */
     int64_t last_admission_us;
@@ -78,6 +80,8 @@ void choir_scheduler_publish_pages(choir_scheduler *scheduler, choir_sequence *s
 /* Gives back slot and pages of a running one; its list is the caller's. */
 void choir_scheduler_vacate(choir_scheduler *scheduler, choir_sequence *sequence);
 
+/* What decodes of that size take alone; 0: not known. */
+double choir_scheduler_decode_us(const choir_scheduler *scheduler, choir_step_size size);
 /* Tells a request's end and forgets it, or keeps it until no step in flight knows it. */
 void choir_scheduler_end(choir_scheduler *scheduler, choir_sequence *sequence, int n_tokens,
                          choir_finish finish, choir_status status, int64_t now_us);

@@ -17,10 +17,10 @@
  * However slow the ranks are, a prompt gets on by so many rows a step; and beside decodes a step
  * has at most twice the rows of the largest one so far, whose cost is known, or so many.
  */
-enum { LEAST_PROMPT_ROWS = 4, FIRST_ROWS = 16 };
+enum { LEAST_PROMPT_ROWS = 1, FIRST_ROWS = 16 };
 
 /* What prompts may make of a step's time. */
-static const double growth = 1.8;
+static const double growth = 1.5;
 
 /* The step being made. */
 typedef struct draft {
@@ -248,12 +248,10 @@ static int64_t time_limit(const draft *d)
     const choir_scheduler *scheduler = d->scheduler;
     if (scheduler->decodes.n == 0)
         return 0;
-    const double decodes_us = (double)choir_step_cost_predict(&scheduler->cost, d->flight->size) *
-                              scheduler->cost_ratio[0];
     const double max_us = scheduler->options.max_step_us > 0
                               ? (double)scheduler->options.max_step_us
-                              : growth * decodes_us;
-    return (int64_t)(max_us / scheduler->cost_ratio[1]);
+                              : growth * choir_scheduler_decode_us(scheduler, d->flight->size);
+    return (int64_t)(max_us / scheduler->prompt_ratio);
 }
 
 /*

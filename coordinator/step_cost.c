@@ -4,13 +4,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { N = 3, LEARN_FIRST = 8, OUTLIER = 2 };
+enum { N = 3, WARM_UP = 2, LEARN_FIRST = 8, OUTLIER = 2 };
 
 /* Of what a step taught so much is left after the next one: half after 138 steps. */
 static const double remembered = 0.995;
 /* The covariance before anything is known, and what it may grow to again where steps are alike for
  * long: beyond that, noise would decide what the weights of the other steps are. */
-static const double unknown = 1e6, forgotten = 0.02;
+static const double unknown = 100, forgotten = 0.02;
 
 void choir_step_cost_init(choir_step_cost *cost)
 {
@@ -50,7 +50,9 @@ void choir_step_cost_learn(choir_step_cost *cost, choir_step_size size, int64_t 
     features(size, x);
     cost->most_rows = size.n_rows > cost->most_rows ? size.n_rows : cost->most_rows;
     const double limit = OUTLIER * expected(cost, x);
-    if (cost->n_learnt++ >= LEARN_FIRST && y > limit)
+    if (cost->n_learnt++ < WARM_UP)
+        return; /* memory is touched for the first time */
+    if (cost->n_learnt > LEARN_FIRST && y > limit)
         y = limit;
     error = y;
     for (int i = 0; i < N; i++) {

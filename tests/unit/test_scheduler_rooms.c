@@ -383,7 +383,7 @@ static void test_prompts_heed_the_time_of_a_step(void **state)
         assert_true(us <= 260);
         before_us = engine->now_us;
         if (engine->records[21].n_ends == 0)
-            assert_int_equal(us, 250); /* the time was used */
+            assert_true(us >= 240); /* the time was used */
     }
     fake_drain(engine);
     fake_destroy(engine);
