@@ -30,7 +30,7 @@ typedef struct choir_engine_options {
     int64_t max_num_seqs;
     int64_t kv_cache_memory_bytes; /* 0: as much as is needed and free */
     int64_t max_num_batched_tokens;
-    int64_t max_step_ms; /* 0: 1.8 times what the decodes of a step cost */
+    int64_t max_step_ms; /* 0: 1.5 times what the decodes of a step cost */
     bool is_prefix_caching_on, is_prefix_caching_off; /* neither: on */
     bool is_verified; /* --verify: the whole file is hashed and its scales are checked at load */
 } choir_engine_options;

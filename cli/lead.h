@@ -18,7 +18,7 @@
 typedef struct choir_lead_options {
     bool keeps_pages; /* for later prompts with the same beginning */
     int64_t
-        max_step_us; /* of a step with prompts beside decodes; 0: 1.8 times what these cost alone */
+        max_step_us; /* of a step with prompts beside decodes; 0: 1.5 times what these cost alone */
 } choir_lead_options;
 
 /*

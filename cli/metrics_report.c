@@ -37,7 +37,7 @@ static const char *time_at(const choir_request_metrics *metrics, choir_metric me
                            char text[CHOIR_NUMBER_BYTES])
 {
     const double seconds = choir_histogram_quantile(&metrics->histograms[metric], q);
-    return choir_number_time((uint64_t)(seconds * 1e6), text);
+    return choir_number_time(seconds < 1e9 ? (uint64_t)(seconds * 1e6) : 0, text);
 }
 
 choir_status choir_metrics_print(const choir_request_metrics *metrics)

@@ -27,7 +27,7 @@ choir_flag_group choir_texts_flags(choir_texts_options *options)
 static choir_status read_field(choir_text_input *input, const char *field, const char *extra,
                                const choir_json *value)
 {
-    if (strcmp(field, extra) == 0)
+    if (extra[0] && strcmp(field, extra) == 0)
         return CHOIR_OK;
     if (strcmp(field, "text") != 0 && strcmp(field, "prompt") != 0 &&
         strcmp(field, "token_ids") != 0)

@@ -334,6 +334,13 @@ static void add_ranks(page *p, const choir_engine_report *report, bool is_idle)
     }
 }
 
+/* Nothing ran since the last look: what ranks told is of an earlier time. */
+static bool is_idle(const choir_top_picture *picture)
+{
+    const choir_service_status *s = picture->status;
+    return picture->rates.is_known && picture->rates.steps <= 0 && s->num_running_reqs == 0;
+}
+
 size_t choir_top_lines_max(size_t n_ranks)
 {
     return HEADER_LINES + n_ranks;
@@ -352,8 +359,7 @@ size_t choir_top_view(const choir_top_picture *picture, int width, choir_top_lin
     add_speeds(&p, s, &picture->rates);
     add_pages(&p, s);
     if (s->engine.n_ranks > 0)
-        add_ranks(&p, &s->engine,
-                  picture->rates.is_known && picture->rates.steps <= 0 && s->num_running_reqs == 0);
+        add_ranks(&p, &s->engine, is_idle(picture));
     return p.n;
 }
 
@@ -391,7 +397,7 @@ choir_json *choir_top_to_json(const choir_top_picture *picture)
 {
     const choir_service_status *s = picture->status;
     const choir_top_rates *rates = &picture->rates;
-    const int straggler = choir_top_straggler(&s->engine);
+    const int straggler = is_idle(picture) ? -1 : choir_top_straggler(&s->engine);
     choir_json *json = choir_json_make_object(), *ranks = choir_json_make_array();
     choir_json_set_text(json, "model", s->model);
     choir_json_set_text(json, "state", s->state);

@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+enum { OPEN_MAX = 256 };
+
 typedef struct throughput_options {
     int64_t n_prompts, input_len, output_len, seed;
     const char *dataset, *result_file;
@@ -98,6 +100,11 @@ static choir_status measure(const throughput_options *options)
     choir_load_plan plan = {.title = ""};
     int64_t duration_us = 0;
     choir_status status = choir_engine_options_check(&options->contact.engine);
+    if (status == CHOIR_OK && options->contact.engine.max_num_seqs > OPEN_MAX)
+        status = choir_fail(CHOIR_EUSAGE,
+                            "--max-num-seqs: at most %d here, since a service takes no more "
+                            "open requests of one client",
+                            OPEN_MAX);
     if (status == CHOIR_OK)
         status = choir_load_prompts_create(&wanted, &plan.prompts);
     if (status != CHOIR_OK)

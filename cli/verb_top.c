@@ -20,7 +20,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { CONNECT_TIMEOUT_MS = 5000, AGAIN_TIMEOUT_MS = 1000 };
+enum { CONNECT_TIMEOUT_MS = 5000, AGAIN_TIMEOUT_MS = 1000, STATUS_TIMEOUT_MS = 3000 };
 
 typedef struct top_options {
     const char *connection_file;
@@ -75,6 +75,8 @@ static choir_status look(watch *w, int connect_timeout_ms)
     if (is_new)
         status =
             choir_client_connect_file(w->options->connection_file, connect_timeout_ms, &w->client);
+    if (status == CHOIR_OK && is_new) /* keys are not looked at meanwhile */
+        choir_client_set_call_timeout(w->client, STATUS_TIMEOUT_MS);
     if (status == CHOIR_OK)
         status = choir_client_status(w->client, &fresh);
     if (status != CHOIR_OK) {

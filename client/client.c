@@ -18,11 +18,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { CALL_TIMEOUT_US = 60000000 };
+enum { CALL_TIMEOUT_MS = 60000 };
 
 struct choir_client {
     choir_session *session;
     choir_queue *queue;
+    int call_timeout_ms;
     uint64_t id_base;
     uint32_t n_made; /* ids */
 };
@@ -35,6 +36,7 @@ choir_status choir_client_connect(const char *endpoint, const char *control_endp
     choir_status status = choir_alloc(1, sizeof **client, (void **)client);
     if (status != CHOIR_OK)
         return status;
+    (*client)->call_timeout_ms = CALL_TIMEOUT_MS;
     status = choir_session_open(endpoint, control_endpoint, timeout_ms, &(*client)->session);
     if (status == CHOIR_OK)
         status = choir_queue_create((*client)->session, &(*client)->queue);
@@ -90,6 +92,11 @@ void choir_client_destroy(choir_client **client)
     choir_session_close(&(*client)->session);
     free(*client);
     *client = NULL;
+}
+
+void choir_client_set_call_timeout(choir_client *client, int timeout_ms)
+{
+    client->call_timeout_ms = timeout_ms;
 }
 
 const char *choir_client_model(const choir_client *client)
@@ -192,6 +199,23 @@ static choir_status copy_text(const char *text, size_t length, char **copy)
     return choir_copy_string(text, length, copy);
 }
 
+static void fill_output(const choir_generate_request *request, Choir__Client__OutputOptions *output)
+{
+    if (request->wants_logprobs) {
+        output->logprobs_presence_case = CHOIR__CLIENT__OUTPUT_OPTIONS__LOGPROBS_PRESENCE_LOGPROBS;
+        output->logprobs = request->n_top;
+    }
+    if (request->wants_prompt_logprobs) {
+        output->prompt_logprobs_presence_case =
+            CHOIR__CLIENT__OUTPUT_OPTIONS__PROMPT_LOGPROBS_PRESENCE_PROMPT_LOGPROBS;
+        output->prompt_logprobs = request->n_prompt_top;
+    }
+    output->return_token_ids = request->return_token_ids;
+    if (request->keep_special_tokens) /* present and false */
+        output->skip_special_tokens_presence_case =
+            CHOIR__CLIENT__OUTPUT_OPTIONS__SKIP_SPECIAL_TOKENS_PRESENCE_SKIP_SPECIAL_TOKENS;
+}
+
 choir_status choir_client_generate(choir_client *client, const choir_generate_request *request,
                                    char request_id[CHOIR_REQUEST_ID_SIZE])
 {
@@ -224,19 +248,7 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
     fill_sampling(&request->sampling, &sampling);
     if (status == CHOIR_OK)
         status = fill_bias(&request->sampling, &sampling);
-    if (request->wants_logprobs) {
-        output.logprobs_presence_case = CHOIR__CLIENT__OUTPUT_OPTIONS__LOGPROBS_PRESENCE_LOGPROBS;
-        output.logprobs = request->n_top;
-    }
-    if (request->wants_prompt_logprobs) {
-        output.prompt_logprobs_presence_case =
-            CHOIR__CLIENT__OUTPUT_OPTIONS__PROMPT_LOGPROBS_PRESENCE_PROMPT_LOGPROBS;
-        output.prompt_logprobs = request->n_prompt_top;
-    }
-    output.return_token_ids = request->return_token_ids;
-    if (request->keep_special_tokens) /* present and false */
-        output.skip_special_tokens_presence_case =
-            CHOIR__CLIENT__OUTPUT_OPTIONS__SKIP_SPECIAL_TOKENS_PRESENCE_SKIP_SPECIAL_TOKENS;
+    fill_output(request, &output);
     if (request->is_unstreamed) /* present and false */
         generate.stream_presence_case = CHOIR__CLIENT__GENERATE__STREAM_PRESENCE_STREAM;
     if (request->has_credit)
@@ -356,6 +368,8 @@ choir_status choir_client_credit(choir_client *client, const char *request_id, u
     Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
     const choir_queue_state state = choir_queue_look(client->queue, request_id);
     uint64_t seq;
+    if (n_chunks == 0)
+        return choir_fail(CHOIR_EINVALID, "chunks: must be 1 or more");
     if (state == CHOIR_QUEUE_WAITING)
         return choir_fail(CHOIR_EINVALID, "request_id: its request was not sent yet");
     if (state == CHOIR_QUEUE_NONE)
@@ -406,7 +420,7 @@ static choir_status call(choir_client *client, choir_session_socket where,
                          Choir__Client__ServerMessage **answer)
 {
     uint64_t seq;
-    const int64_t deadline_us = choir_clock_us() + CALL_TIMEOUT_US;
+    const int64_t deadline_us = choir_clock_us() + client->call_timeout_ms * INT64_C(1000);
     choir_status status = choir_session_send(client->session, where, message, &seq);
     *answer = NULL;
     while (status == CHOIR_OK) {

@@ -50,6 +50,9 @@ choir_status choir_client_connect_file(const char *path, int timeout_ms,
 /* Open requests are cancelled by the service, since their client is gone. */
 void choir_client_destroy(choir_client **client);
 
+/* How long the calls wait that wait for their answer; a minute at first. */
+void choir_client_set_call_timeout(choir_client *client, int timeout_ms);
+
 /* What the service said in its welcome; borrowed, as long as the client lives. */
 const char *choir_client_model(const choir_client *client);
 uint32_t choir_client_max_model_len(const choir_client *client);
@@ -136,7 +139,10 @@ choir_status choir_client_score(choir_client *client, const choir_score_request 
                                 char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
 choir_status choir_client_embed(choir_client *client, const choir_embed_request *request,
                                 char request_id[CHOIR_REQUEST_ID_SIZE]) CHOIR_MUST_CHECK;
-/* So many more chunks of a request that has_credit may come; its last one counts, too. */
+/*
+ * So many more chunks of a request that has_credit may come; its last one counts, too. EINVALID for
+ * 0, and for a request that waits here, of which no ACCEPTED has come.
+ */
 choir_status choir_client_credit(choir_client *client, const char *request_id,
                                  uint32_t n_chunks) CHOIR_MUST_CHECK;
 /* Asks for the end of a request: it still ends with an event, FINISH with reason ABORT if it was

@@ -15,7 +15,7 @@ typedef struct open_request {
     char id[CHOIR_REQUEST_ID_SIZE];
     Choir__Client__ClientMessage *waiting; /* NULL: sent */
     uint64_t seq;
-    size_t n_left; /* answers that have not ended */
+    size_t n_answers, n_left; /* of the latter the end has not come */
     bool is_accepted;
     bool is_cancelled; /* before it was sent */
 } open_request;
@@ -163,7 +163,7 @@ choir_status choir_queue_start(choir_queue *queue, const Choir__Client__ClientMe
     if (status != CHOIR_OK)
         return status;
     snprintf(request->id, sizeof request->id, "%s", id);
-    request->n_left = count_answers(message);
+    request->n_answers = request->n_left = count_answers(message);
     status = copy_message(message, &request->waiting);
     if (status != CHOIR_OK) {
         free(request);
@@ -223,8 +223,13 @@ static choir_status push_abort(choir_queue *queue, const char *id)
  */
 static open_request *request_of(const choir_queue *queue, choir_event *event, uint64_t seq)
 {
-    if (event->request_id[0])
-        return find_request(queue, event->request_id);
+    if (event->request_id[0]) {
+        open_request *request = find_request(queue, event->request_id);
+        /* An Error that answers another message about it does not end it. */
+        const bool is_other =
+            request && event->kind == CHOIR_EVENT_ERROR && seq > 0 && seq != request->seq;
+        return request && event->index < request->n_answers && !is_other ? request : NULL;
+    }
     for (open_request *request = queue->requests; request && seq > 0; request = request->next)
         if (!request->waiting && request->seq == seq) {
             memcpy(event->request_id, request->id, sizeof event->request_id);

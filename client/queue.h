@@ -18,7 +18,7 @@ typedef struct choir_queue choir_queue;
 choir_status choir_queue_create(choir_session *session, choir_queue **queue) CHOIR_MUST_CHECK;
 void choir_queue_destroy(choir_queue **queue);
 
-/* Copies a Generate or Score of this id, and sends it as soon as the service has room. */
+/* Copies a Generate, Score or Embed of this id, and sends it as soon as the service has room. */
 choir_status choir_queue_start(choir_queue *queue, const Choir__Client__ClientMessage *message,
                                const char *id) CHOIR_MUST_CHECK;
 /* Sends what there is room for. */

@@ -8,8 +8,9 @@
  *
  * Priorities come first: lower numbers before higher ones. A sequence that waits counts as one
  * number lower for each CHOIR_AGEING_US, down to the lowest that any waiting one was given: then it
- * takes its turns among those, so nobody starves. Of one user's sequences of one priority the one
- * that arrived first goes first.
+ * takes its turns among those, so nobody starves (the scheduler gives the last slot to a user with
+ * fewer running, but only before one that has waited for less than that). Of one user's sequences
+ * of one priority the one that arrived first goes first.
  *
  * The queue links sequences and does not own them. Pure; one thread.
  */

@@ -24,7 +24,7 @@ enum {
     CHOIR_PEER_ID_BYTES = 255,
 };
 
-typedef struct choir_request choir_request; /* coordinator/frontend_requests.h */
+typedef struct choir_request choir_request; /* coordinator/frontend_table.h */
 typedef struct choir_backlog choir_backlog;
 
 typedef struct choir_peer {
@@ -38,7 +38,7 @@ typedef struct choir_peer {
     int64_t retry_gap_us;    /* and how long the next pause will be */
     choir_request *requests; /* its open ones */
     size_t n_choices;        /* of these: answers that they will have */
-    size_t n_score_entries;  /* log-probabilities that its open Scores will have */
+    size_t n_score_entries;  /* log-probabilities that its open requests may have kept */
     bool has_news;           /* a chunk may be there to send */
     bool is_gone;
     choir_backlog *first, *last;

@@ -208,6 +208,8 @@ static bool deliver_whole(choir_requests *requests, choir_choice *choice, int64_
 
 bool choir_frontend_deliver(choir_requests *requests, choir_peer *peer, int64_t now_us)
 {
+    if (!choir_clients_may_try(peer, now_us))
+        return false;
     bool is_all_sent = deliver_batch(requests, peer, now_us);
     for (choir_request *request = peer->requests, *next; request && is_all_sent; request = next) {
         next = request->next;

@@ -253,7 +253,7 @@ static void take_credit(loop_state *loop, choir_peer *peer, uint64_t seq,
                         const Choir__Client__Credit *credit)
 {
     if (credit->chunks == 0)
-        reply_error(loop, peer, seq, CHOIR_ERROR_CREDIT, credit->request_id, "chunks", "");
+        reply_error(loop, peer, seq, CHOIR_ERROR_CREDIT, "", "chunks", ""); /* it goes on */
     else
         choir_requests_add_credit(peer, credit->request_id, credit->chunks);
 }

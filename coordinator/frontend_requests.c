@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { ABORT_CONFIRM_US = 5000000 };
+enum { ABORT_CONFIRM_US = 5000000, CREDIT_WAIT_US = 60000000 };
 
 void choir_requests_send_abort(choir_requests *requests, const choir_choice *choice)
 {
@@ -48,6 +48,7 @@ static void set_reason(choir_choice *choice, Choir__Engine__FinishReason finish_
         choice->reason = CHOIR__CLIENT__FINISH_REASON__FINISH_REASON_LENGTH;
         break;
     case CHOIR__ENGINE__FINISH_REASON__FINISH_ABORT:
+    case CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR:
         choice->reason = CHOIR__CLIENT__FINISH_REASON__FINISH_REASON_ABORT;
         break;
     default:
@@ -68,6 +69,7 @@ static void finish(choir_requests *requests, choir_choice *choice, int64_t now_u
         choice->reason == CHOIR__CLIENT__FINISH_REASON__FINISH_REASON_ABORT)
         choir_answer_clear_chunk(choice->answer);
     choice->phase = CHOIR_REQUEST_DONE;
+    choice->ending_us = now_us;
     request->peer->has_news = true;
 }
 
@@ -154,6 +156,10 @@ void choir_requests_cancel(choir_requests *requests, choir_peer *peer, const cha
                            int64_t now_us)
 {
     choir_request *request = choir_requests_find(peer, request_id);
+    if (request) {
+        request->has_credit = false; /* its end waits for nothing */
+        peer->has_news = true;
+    }
     for (size_t i = 0; request && i < request->n_choices; i++) {
         choir_choice *choice = &request->choices[i];
         if (!choice->answer || choice->phase != CHOIR_REQUEST_RUNNING)
@@ -199,10 +205,13 @@ void choir_requests_check_ending(choir_requests *requests, int64_t now_us)
 {
     for (size_t i = 0; i < requests->setup->max_requests; i++) {
         choir_choice *choice = requests->slots[i];
-        if (choice && choice->phase == CHOIR_REQUEST_ENDING &&
-            now_us - choice->ending_us > ABORT_CONFIRM_US) {
+        const int64_t waited_us = choice ? now_us - choice->ending_us : 0;
+        if (choice && choice->phase == CHOIR_REQUEST_ENDING && waited_us > ABORT_CONFIRM_US) {
             set_reason(choice, CHOIR__ENGINE__FINISH_REASON__FINISH_ABORT);
             finish(requests, choice, now_us);
+        } else if (choice && choice->phase == CHOIR_REQUEST_DONE && waited_us > CREDIT_WAIT_US &&
+                   choice->request->has_credit && choice->request->credit == 0) {
+            fail_early(requests, choice->request, CHOIR_ERROR_SLOW_CLIENT, now_us);
         }
     }
 }
@@ -266,16 +275,37 @@ static void take_finish(choir_requests *requests, choir_choice *choice,
     finish(requests, choice, now_us);
 }
 
-static size_t waiting_bytes(const choir_peer *peer)
+/* Of streamed answers; what has to be whole before it is sent was counted when it was asked for. */
+static size_t waiting_bytes(const choir_request *request)
 {
     size_t bytes = 0;
-    for (const choir_request *request = peer->requests; request; request = request->next)
-        for (size_t i = 0; request->kind == CHOIR_REQUEST_GENERATE && i < request->n_choices; i++) {
-            const choir_choice *choice = &request->choices[i];
-            bytes += choice->answer ? choir_answer_bytes(choice->answer) : 0;
-            bytes += choice->prompt ? choir_answer_bytes(choice->prompt) : 0;
-        }
+    if (request->kind != CHOIR_REQUEST_GENERATE || !request->is_streamed)
+        return 0;
+    for (size_t i = 0; i < request->n_choices; i++)
+        if (request->choices[i].answer)
+            bytes += choir_answer_bytes(request->choices[i].answer);
     return bytes;
+}
+
+/* Ends requests of a client that does not take what waits, those with the most first. */
+static void bound_waiting(choir_requests *requests, choir_peer *peer, int64_t now_us)
+{
+    for (bool has_tried = false;;) {
+        choir_request *largest = NULL;
+        size_t bytes = 0;
+        for (choir_request *request = peer->requests; request; request = request->next) {
+            bytes += waiting_bytes(request);
+            if (!largest || waiting_bytes(request) > waiting_bytes(largest))
+                largest = request;
+        }
+        if (bytes <= CHOIR_PEER_WAITING_MAX)
+            return;
+        if (has_tried)
+            fail_early(requests, largest, CHOIR_ERROR_SLOW_CLIENT, now_us);
+        else
+            choir_frontend_deliver(requests, peer, now_us);
+        has_tried = true;
+    }
 }
 
 void choir_requests_take_output(choir_requests *requests, const Choir__Engine__Output *output,
@@ -285,7 +315,10 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
     if (!choice || choice->phase == CHOIR_REQUEST_DONE)
         return;
     choir_request *request = choice->request;
-    if (output->finish == CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR) {
+    /* Of an answer that is complete already the engine's failure is only the end that is awaited.
+     */
+    if (output->finish == CHOIR__ENGINE__FINISH_REASON__FINISH_ERROR &&
+        (choice->phase == CHOIR_REQUEST_RUNNING || !request->peer)) {
         fail_by_engine(requests, choice, output, now_us);
         return;
     }
@@ -297,7 +330,10 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
                  : output->is_prompt     ? take_prompt(choice, output)
                                          : take_tokens(requests, choice, output);
     if (status != CHOIR_OK) {
-        fail_early(requests, request, CHOIR_ERROR_INTERNAL, now_us);
+        if (output->finish != CHOIR__ENGINE__FINISH_REASON__FINISH_UNSPECIFIED)
+            choice->phase = CHOIR_REQUEST_DONE; /* the engine will not confirm its end */
+        fail_early(requests, request,
+                   status == CHOIR_ENOMEM ? CHOIR_ERROR_MEMORY : CHOIR_ERROR_INTERNAL, now_us);
         return;
     }
     if (request->peer)
@@ -308,6 +344,6 @@ void choir_requests_take_output(choir_requests *requests, const Choir__Engine__O
     }
     if (choir_answer_matched(choice->answer))
         abort_choice(requests, choice, now_us);
-    if (request->peer && waiting_bytes(request->peer) > CHOIR_PEER_WAITING_MAX)
-        fail_early(requests, request, CHOIR_ERROR_SLOW_CLIENT, now_us);
+    if (request->peer)
+        bound_waiting(requests, request->peer, now_us);
 }

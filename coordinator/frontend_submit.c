@@ -75,7 +75,8 @@ static void submit(choir_requests *requests, choir_request *request, uint64_t se
 }
 
 static choir_request_plan plan_generate(const choir_requests *requests,
-                                        const Choir__Client__Generate *generate, size_t n_ids)
+                                        const Choir__Client__Generate *generate,
+                                        size_t n_kept_entries)
 {
     const Choir__Client__SamplingParams *params = generate->sampling;
     const Choir__Client__OutputOptions *output = generate->output;
@@ -94,7 +95,7 @@ static choir_request_plan plan_generate(const choir_requests *requests,
                 .has_stop_string = params && params->include_stop_str_in_output,
             },
         .n_choices = choir_request_n_choices(generate),
-        .n_score_entries = choir_request_prompt_entries(generate, n_ids),
+        .n_score_entries = n_kept_entries,
         .wants_prompt = output && output->prompt_logprobs_presence_case,
     };
 }
@@ -104,7 +105,10 @@ static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t 
                            uint32_t max_model_len, int64_t now_us)
 {
     const Choir__Client__SamplingParams *params = generate->sampling;
-    const choir_request_plan plan = plan_generate(requests, generate, n_ids);
+    const uint32_t max_tokens = choir_request_max_tokens(params, max_model_len - (uint32_t)n_ids);
+    const char *param;
+    const choir_request_plan plan = plan_generate(
+        requests, generate, choir_request_kept_entries(generate, n_ids, max_tokens, &param));
     choir_request_rules rules = {0};
     Choir__Engine__Sampling sampling;
     Choir__Engine__Submit what = CHOIR__ENGINE__SUBMIT__INIT;
@@ -122,7 +126,7 @@ static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t 
         what.token_ids = ids;
         what.n_token_ids = n_ids;
         what.sampling = &sampling;
-        what.max_tokens = choir_request_max_tokens(params, max_model_len - (uint32_t)n_ids);
+        what.max_tokens = max_tokens;
         what.wants_logprobs = plan.answer.has_logprobs;
         what.n_top = plan.answer.has_logprobs ? (uint32_t)generate->output->logprobs : 0;
         what.n_prompt_top = plan.wants_prompt ? (uint32_t)generate->output->prompt_logprobs : 0;
@@ -146,8 +150,18 @@ static choir_error_kind check_score_size(const choir_peer *peer, size_t n_entrie
     if (n_entries > CHOIR_SCORE_ENTRIES_MAX)
         return CHOIR_ERROR_SCORE_SIZE;
     return peer->n_score_entries + n_entries > 4 * (size_t)CHOIR_SCORE_ENTRIES_MAX
-               ? CHOIR_ERROR_CLIENT_BUSY
+               ? CHOIR_ERROR_CLIENT_ENTRIES
                : CHOIR_ERROR_NONE;
+}
+
+static choir_error_kind check_kept(const choir_peer *peer, const Choir__Client__Generate *generate,
+                                   size_t n_ids, uint32_t max_model_len, const char **param)
+{
+    const uint32_t max_tokens =
+        choir_request_max_tokens(generate->sampling, max_model_len - (uint32_t)n_ids);
+    const char *field;
+    const size_t n_entries = choir_request_kept_entries(generate, n_ids, max_tokens, &field);
+    return check_score_size(peer, n_entries, field, param);
 }
 
 /* A text that cannot fit is refused before its tokens are made, unless most of them may be cut. */
@@ -191,8 +205,7 @@ void choir_requests_generate(choir_requests *requests, choir_peer *peer, uint64_
     if (kind == CHOIR_ERROR_NONE)
         kind = choir_request_check_length(n_ids, 1, max_model_len);
     if (kind == CHOIR_ERROR_NONE)
-        kind = check_score_size(peer, choir_request_prompt_entries(generate, n_ids),
-                                "prompt_logprobs", &param);
+        kind = check_kept(peer, generate, n_ids, max_model_len, &param);
     if (kind == CHOIR_ERROR_NONE)
         start_generate(requests, peer, seq, generate, ids, n_ids, max_model_len, now_us);
     else

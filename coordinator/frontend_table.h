@@ -49,7 +49,7 @@ typedef struct choir_choice {
     size_t n_embedding;
     size_t n_cached;
     choir_request_phase phase;
-    int64_t ending_us;
+    int64_t ending_us;                  /* since when it is ENDING or DONE */
     Choir__Client__FinishReason reason; /* UNSPECIFIED until it is known */
     bool has_stop_token;
     int32_t stop_token;

@@ -328,12 +328,19 @@ size_t choir_request_n_choices(const Choir__Client__Generate *generate)
     return generate->sampling && generate->sampling->n > 1 ? (size_t)generate->sampling->n : 1;
 }
 
-size_t choir_request_prompt_entries(const Choir__Client__Generate *generate, size_t n_prompt)
+size_t choir_request_kept_entries(const Choir__Client__Generate *generate, size_t n_prompt,
+                                  size_t max_tokens, const char **param)
 {
     const Choir__Client__OutputOptions *output = generate->output;
-    if (!output || !output->prompt_logprobs_presence_case)
-        return 0;
-    return n_prompt * (1 + (size_t)output->prompt_logprobs);
+    const bool is_whole = generate->stream_presence_case && !generate->stream;
+    size_t n_of_prompt = 0, n_of_answers = 0;
+    if (output && output->prompt_logprobs_presence_case)
+        n_of_prompt = n_prompt * (1 + (size_t)output->prompt_logprobs);
+    if (output && output->logprobs_presence_case && is_whole)
+        n_of_answers =
+            choir_request_n_choices(generate) * max_tokens * (1 + (size_t)output->logprobs);
+    *param = n_of_prompt > n_of_answers ? "prompt_logprobs" : "logprobs";
+    return n_of_prompt + n_of_answers;
 }
 
 uint32_t choir_request_max_tokens(const Choir__Client__SamplingParams *params, uint32_t room)

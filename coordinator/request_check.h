@@ -18,7 +18,7 @@
 enum {
     CHOIR_REQUEST_ID_BYTES_MAX = 64,
     CHOIR_INPUT_BYTES_MAX = 4 << 20,   /* of a text or of a chat's JSON */
-    CHOIR_SCORE_ENTRIES_MAX = 1 << 20, /* log-probabilities of a prompt, alternatives included */
+    CHOIR_SCORE_ENTRIES_MAX = 1 << 20, /* log-probabilities that a request may have kept */
     CHOIR_CHOICES_MAX = 128,           /* answers of one request */
 };
 
@@ -44,8 +44,12 @@ choir_error_kind choir_request_check_embed(const Choir__Client__Embed *embed,
                                            const char **param) CHOIR_MUST_CHECK;
 /* Answers that a checked request asks for. */
 size_t choir_request_n_choices(const Choir__Client__Generate *generate);
-/* Log-probabilities of its prompt's tokens that it asks for, alternatives included. */
-size_t choir_request_prompt_entries(const Choir__Client__Generate *generate, size_t n_prompt);
+/*
+ * Log-probabilities that may have to be kept until they are all there, alternatives included: of
+ * the prompt's tokens, and of an answer of max_tokens that is not streamed. *param: what is most.
+ */
+size_t choir_request_kept_entries(const Choir__Client__Generate *generate, size_t n_prompt,
+                                  size_t max_tokens, const char **param);
 /* A model's name of a request, "" standing for the one that is served. */
 choir_error_kind choir_request_check_model(const char *name, const choir_request_limits *limits,
                                            const char **param) CHOIR_MUST_CHECK;

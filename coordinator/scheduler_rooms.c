@@ -247,14 +247,19 @@ static choir_sequence *find_poorest(choir_scheduler *scheduler, const choir_sequ
     return poorest->user != first->user && poorest->n_in_flight == 0 ? poorest : NULL;
 }
 
-/* The last slot goes to a user with fewer running: else that one would have to put one back. */
-static choir_sequence *prefer_poorer(choir_scheduler *scheduler, choir_sequence *first,
-                                     int64_t now_us)
+/*
+ * Who may have the last slot before the one whose turn it is: a user with fewer running, who would
+ * have to put one back else. Not for ever: who has waited for long has its turn. NULL: nobody.
+ */
+static choir_sequence *find_poorer(choir_scheduler *scheduler, const choir_sequence *first,
+                                   int64_t now_us)
 {
+    if (scheduler->n_free_slots != 1 || now_us - first->arrival_us > CHOIR_AGEING_US)
+        return NULL;
     choir_sequence *poorest = find_poorest(scheduler, first, now_us);
     const bool is_poorer =
         poorest && choir_fair_queue_n_running(poorest) < choir_fair_queue_n_running(first);
-    return is_poorer ? poorest : first;
+    return is_poorer ? poorest : NULL;
 }
 
 static void set_refill(choir_sequence *sequence)
@@ -297,8 +302,9 @@ void choir_scheduler_admit(choir_scheduler *scheduler, int64_t now_us)
         choir_sequence *first = choir_fair_queue_first(scheduler->queue, now_us);
         if (!first || first->n_in_flight > 0)
             return;
-        if (scheduler->n_free_slots == 1)
-            first = prefer_poorer(scheduler, first, now_us);
+        choir_sequence *poorer = find_poorer(scheduler, first, now_us);
+        if (poorer && try_one(scheduler, poorer, &has_exchanged, now_us))
+            continue;
         if (try_one(scheduler, first, &has_exchanged, now_us))
             continue;
         first = find_poorest(scheduler, first, now_us);

@@ -74,6 +74,9 @@ static const choir_error_entry entries[CHOIR_ERROR_KINDS] = {
     [CHOIR_ERROR_REQUEST_IDS] = {INVALID, 400, false, 0, "at most 1024 ids"},
     [CHOIR_ERROR_CLIENT_BUSY] = {EXHAUSTED, 429, true, 1000,
                                  "this client has as many open requests as it may have"},
+    [CHOIR_ERROR_CLIENT_ENTRIES] = {EXHAUSTED, 429, true, 1000,
+                                    "this client's open requests may have kept as many "
+                                    "log-probabilities as all of them may"},
     [CHOIR_ERROR_BUSY] = {EXHAUSTED, 429, true, 1000, "the service has no room for more requests"},
     [CHOIR_ERROR_TIMEOUT] = {CHOIR_CODE_DEADLINE_EXCEEDED, 408, false, 0,
                              "the request's timeout_ms passed before its end"},

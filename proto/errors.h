@@ -59,6 +59,7 @@ typedef enum choir_error_kind {
     CHOIR_ERROR_REQUEST_IDS,
     /* about the service */
     CHOIR_ERROR_CLIENT_BUSY,
+    CHOIR_ERROR_CLIENT_ENTRIES,
     CHOIR_ERROR_BUSY,
     CHOIR_ERROR_TIMEOUT,
     CHOIR_ERROR_TOO_MANY_CLIENTS,

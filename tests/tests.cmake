@@ -70,7 +70,7 @@ choir_test_programs(unit test choir_fixtures choir_cli choir_coordinator choir_c
 choir_test_scripts(e2e 600)
 # tests/chaos: what goes on for minutes by hand runs for seconds here.
 add_test(NAME chaos/many_clients COMMAND tests/chaos/many_clients --quick WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-set_tests_properties(chaos/many_clients PROPERTIES TIMEOUT 600 LABELS chaos ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
+set_tests_properties(chaos/many_clients PROPERTIES TIMEOUT 600 PROCESSORS 2 LABELS chaos ENVIRONMENT "CHOIR_BUILD=${CMAKE_BINARY_DIR}")
 include(tests/fuzz/fuzz.cmake OPTIONAL)
 include(tests/mpi/mpi.cmake OPTIONAL)
 include(tests/bench/bench.cmake OPTIONAL)

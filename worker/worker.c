@@ -291,6 +291,15 @@ static void mark(choir_worker *w, choir_activity activity)
         choir_telemetry_mark(&w->telemetry, activity, choir_clock_ns());
 }
 
+/* Whether this rank has logits to give: not of a step that wants no row, or only states. */
+static bool has_logits(const choir_worker *w, const choir_step *step)
+{
+    for (int i = 0; w->slice->is_last_stage && i < step->n_wanted; i++)
+        if (w->wanted[i].state_width == 0)
+            return true;
+    return false;
+}
+
 /*
  * The end of this rank's part of a step. A step of few rows waits for its weights to be read, all
  * of them unless the last stage had no row to give logits for.
@@ -298,7 +307,7 @@ static void mark(choir_worker *w, choir_activity activity)
 static void end_step(choir_worker *w, const choir_step *step)
 {
     const bool reads_all =
-        step->n_rows <= CHOIR_FEW_ROWS && (!w->slice->is_last_stage || step->n_wanted > 0);
+        step->n_rows <= CHOIR_FEW_ROWS && (!w->slice->is_last_stage || has_logits(w, step));
     choir_telemetry_end_step(&w->telemetry, reads_all ? (int64_t)w->weights->bytes : 0,
                              choir_clock_ns());
     choir_telemetry_post_step(w->post, &w->telemetry);

@@ -115,7 +115,8 @@ class Client:
             what.text = text
         self.open[what.request_id] = []
         self.send(self.request, score=what)
-        return next(self.events(what.request_id))
+        scores, = self.events(what.request_id)
+        return scores
 
     def embed(self, text=None, token_ids=None, pooling="last", normalize=True):
         """The vector of a text, as floats."""
@@ -127,7 +128,8 @@ class Client:
             what.text = text
         self.open[what.request_id] = []
         self.send(self.request, embed=what)
-        return next(self.events(what.request_id))
+        embeddings, = self.events(what.request_id)
+        return embeddings
 
     def cancel(self, *request_ids):
         self.call(self.control, cancel=pb.Cancel(request_ids=request_ids, session=self.welcome.session))

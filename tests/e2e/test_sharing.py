@@ -148,11 +148,11 @@ with Home() as its_home:
     first.kill(signal.SIGTERM)
     first.check_end(cli.OK, "stopping")
     cli.check(sum(len(set(stream.token_ids)) > 3 for stream in solo) > N_CLIENTS / 2, "streams are dull")
-    few = "--kv-cache-memory", 20 * 64 * 32 * 2 * 2 * 8  # of a rank with half the heads or layers: 20 pages
+    few = "--kv-cache-memory", 12 * 64 * 32 * 2 * 2 * 8  # of a rank with half the heads or layers: 12 pages
     with_cache = check_together(its_home, solo, wanted, "-n", 4, "-tp", 2, "-pp", 2)
     cli.check(with_cache.prefix_cache_hits_total > 1000, "few tokens were reused")
     with_few = check_together(its_home, solo, wanted, "-n", 2, "-tp", 2, *few, "--max-num-seqs", 30)
-    cli.check(with_few.num_preemptions_total > 10, f"{with_few.num_preemptions_total} were put back")
+    cli.check(with_few.num_preemptions_total > 5, f"{with_few.num_preemptions_total} were put back")
     without = check_together(its_home, solo, wanted, "-n", 2, "-pp", 2, *few, "--no-enable-prefix-caching",
                              "--max-num-batched-tokens", 37, "--max-step-ms", 3)
     cli.equal(without.prefix_cache_hits_total, 0, "tokens reused without a cache")

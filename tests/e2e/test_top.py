@@ -131,7 +131,8 @@ def check_text(home):
 
 def check_live(home):
     top = Terminal(home, "--interval", "0.1")
-    top.wait_for(ENTER, b"READY", b"running", b"computes", b"GB/s", what="the figures")
+    top.wait_for(b"READY", b"running", b"computes", b"GB/s", what="the figures")
+    cli.check(ENTER in top.seen, "not a screen of its own")
     cli.check(b"[36m" in top.seen, "no colour")
     top.press(b"xq")  # another key is passed over
     top.check_end(0)

@@ -122,7 +122,6 @@ with Home() as its_home:
     check_model(its_home, cli.MODEL, 49152, [
         ("-n", 2, "-tp", 2),
         ("-n", 2, "-pp", 2, "--max-num-batched-tokens", 64, "--max-num-seqs", 5),
-        ("-n", 2, "-tp", 2, "--max-num-batched-tokens", 7),
     ])
     check_model(its_home, its_home.model, 1024, [
         ("-n", 3, "-tp", 3, "--max-num-seqs", 3),

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every level gives the same fingerprint: the tiny shape in each type, one hash per type, and the
-default model, whose hash is the second implementation's. AVX-512 is also emulated (tests/kernels/
-emulated), so that it is compared on a CPU without it. With --full: all activations and caches, and
-the default model on every level.
+"""Every level gives the same fingerprint: the tiny shape in each type, one hash per type. AVX-512 is
+also emulated (tests/kernels/emulated), so that it is compared on a CPU without it. With --full: all
+activations and caches, and the default model on every level, whose hash is the second implementation's
+(mpi/test_reference has it of the best level).
 """
 
 import itertools
@@ -55,12 +55,13 @@ def main():
     if len(set(hashes)) < len(models):
         print("types share a hash, so this compares nothing")
         n_bad += 1
-    run = (settings.DEFAULT_MODEL, "mixed", "f16", "f16")
-    n_more, hashes = compare([run], levels if is_full else levels[-1:])
-    if hashes[0] != test_reference.REFERENCE["fingerprint"]["mixed"]:
-        print("the second implementation has", test_reference.REFERENCE["fingerprint"]["mixed"])
-        n_more += 1
-    return 1 if n_bad + n_more else 0
+    if is_full:
+        n_more, hashes = compare([(settings.DEFAULT_MODEL, "mixed", "f16", "f16")], levels)
+        n_bad += n_more
+        if hashes[0] != test_reference.REFERENCE["fingerprint"]["mixed"]:
+            print("the second implementation has", test_reference.REFERENCE["fingerprint"]["mixed"])
+            n_bad += 1
+    return 1 if n_bad else 0
 
 
 if __name__ == "__main__":

@@ -242,8 +242,56 @@ static void wrong_credit_is_refused(void **state)
     message.credit = &credit;
     credit.request_id = (char *)"r";
     rude_send_message(&rude, &message);
-    expect_error(&rude, 3, "chunks", "r");
+    expect_error(&rude, 3, "chunks", "");
     rude_close(&rude);
+}
+
+/* What was cancelled ends at once, whatever it had to wait for. */
+static void a_cancel_needs_no_credit(void **state)
+{
+    echo_service *service = *state;
+    choir_client *client = echo_connect(service);
+    choir_generate_request request = request_of(2, 20);
+    char id[CHOIR_REQUEST_ID_SIZE];
+    int n_finishes = 0;
+    choir_event event;
+    request.has_credit = true;
+    start(client, &request, id);
+    assert_int_equal(next_event(client).kind, CHOIR_EVENT_ACCEPTED);
+    echo_wait(service, &service->engine.n_active, 0); /* both have ended, and wait for credit */
+    assert_int_equal(choir_client_credit(client, id, 0), CHOIR_EINVALID);
+    assert_int_equal(choir_client_cancel(client, id), CHOIR_OK);
+    do {
+        event = next_event(client);
+        n_finishes += event.kind == CHOIR_EVENT_FINISH;
+    } while (!choir_event_is_last(&event));
+    assert_int_equal(n_finishes, 2);
+    echo_wait_open(service, 0);
+    choir_client_destroy(&client);
+}
+
+/* Of two the one with more waiting goes, not the one that speaks. */
+static void the_largest_is_ended(void **state)
+{
+    echo_service *service = *state;
+    choir_client *client = echo_connect(service);
+    choir_generate_request request = request_of(1, 3000);
+    char blocked[CHOIR_REQUEST_ID_SIZE], streamed[CHOIR_REQUEST_ID_SIZE];
+    int n_left = 2;
+    request.wants_logprobs = true;
+    request.n_top = 64;
+    start(client, &request, streamed);
+    request.has_credit = true;
+    start(client, &request, blocked);
+    while (n_left > 0) {
+        const choir_event event = next_event(client);
+        if (!choir_event_is_last(&event))
+            continue;
+        const bool is_blocked = strcmp(event.request_id, blocked) == 0;
+        assert_int_equal(event.kind, is_blocked ? CHOIR_EVENT_ERROR : CHOIR_EVENT_FINISH);
+        n_left--;
+    }
+    choir_client_destroy(&client);
 }
 
 /* What waits for credit is bounded like all that waits. */
@@ -295,6 +343,8 @@ int main(void)
         SERVICE_TEST(log_probabilities_of_the_prompt_come_first),
         SERVICE_TEST(no_more_chunks_than_credit),
         SERVICE_TEST(wrong_credit_is_refused),
+        SERVICE_TEST(a_cancel_needs_no_credit),
+        SERVICE_TEST(the_largest_is_ended),
         SERVICE_TEST(what_waits_for_credit_is_bounded),
         SERVICE_TEST(an_answer_that_is_not_streamed_comes_whole),
     };

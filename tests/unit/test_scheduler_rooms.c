@@ -314,6 +314,33 @@ static void test_a_short_prompt_gets_rows_beside_a_long_one(void **state)
     fake_destroy(engine);
 }
 
+/* Four users with four requests open each, of which two fit: who ends leaves its slot to its like.
+ */
+static void test_users_do_not_push_each_other_out(void **state)
+{
+    enum { USERS = 4, OPEN = 4 };
+    choir_step_limits many = limits;
+    many.max_num_seqs = 8;
+    fake_engine *engine = create(&many, true);
+    uint64_t n_sent = 0;
+    (void)state;
+    do {
+        int n_open[USERS] = {0};
+        for (uint64_t id = 0; id < n_sent; id++)
+            n_open[id % USERS] += !engine->records[id].n_ends;
+        while (n_sent < FAKE_REQUESTS && n_open[n_sent % USERS] < OPEN) {
+            const choir_request request =
+                prompt(n_sent, n_sent % USERS, 3, 5 + (int64_t)(n_sent * 7 % 11));
+            n_open[n_sent % USERS]++;
+            n_sent++;
+            submit(engine, &request);
+        }
+    } while (turn(engine) || n_sent < FAKE_REQUESTS);
+    fake_drain(engine);
+    assert_true(load_of(engine).n_preemptions < FAKE_REQUESTS / 8);
+    fake_destroy(engine);
+}
+
 static void test_timeouts(void **state)
 {
     choir_step_limits one = limits;
@@ -423,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_priorities),
         cmocka_unit_test(test_a_user_with_many_does_not_keep_the_others_out),
         cmocka_unit_test(test_a_short_prompt_gets_rows_beside_a_long_one),
+        cmocka_unit_test(test_users_do_not_push_each_other_out),
         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_prompts_heed_the_time_of_a_step),
         cmocka_unit_test(test_when_to_try_again),
