@@ -10,4 +10,4 @@ build=${CHOIR_BUILD:-build}-asan
         -DCHOIR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-Og -g"
 ninja -C "$build" --quiet test-programs
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
-ctest --test-dir "$build" -L '^(unit|kernels|fuzz)$' --no-tests=error --output-on-failure
+ctest --test-dir "$build" -L '^(unit|kernels|fuzz)$' --no-tests=error --output-on-failure -j "$(nproc)"

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """choir top: one look as JSON and as text, and the live view in a terminal, which it gives back."""
 import fcntl
