@@ -151,6 +151,7 @@ static choir_status open_all(const choir_frontend_options *options, choir_fronte
     setup->max_requests = or_default(options->max_requests, 1024, CHOIR_REQUEST_SLOTS_MAX);
     setup->max_requests_per_client = or_default(options->max_requests_per_client, 256, UINT32_MAX);
     setup->max_clients = or_default(options->max_clients, 4096, UINT32_MAX);
+    setup->credit_wait_us = 1000 * (int64_t)or_default(options->credit_wait_ms, 60000, UINT32_MAX);
     setup->started_us = choir_clock_us();
     choir_status status = choir_frontend_shared_open(&frontend->shared);
     frontend->has_shared = true;

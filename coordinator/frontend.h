@@ -35,6 +35,7 @@ typedef struct choir_frontend_options {
     uint32_t max_requests;            /* running and waiting, of all clients; 1,024 */
     uint32_t max_requests_per_client; /* 256 */
     uint32_t max_clients;             /* 4,096 */
+    uint32_t credit_wait_ms;          /* of an answer that has ended, for credit; 60,000 */
 } choir_frontend_options;
 
 /*

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { ABORT_CONFIRM_US = 5000000, CREDIT_WAIT_US = 60000000 };
+enum { ABORT_CONFIRM_US = 5000000 };
 
 void choir_requests_send_abort(choir_requests *requests, const choir_choice *choice)
 {
@@ -209,8 +209,9 @@ void choir_requests_check_ending(choir_requests *requests, int64_t now_us)
         if (choice && choice->phase == CHOIR_REQUEST_ENDING && waited_us > ABORT_CONFIRM_US) {
             set_reason(choice, CHOIR__ENGINE__FINISH_REASON__FINISH_ABORT);
             finish(requests, choice, now_us);
-        } else if (choice && choice->phase == CHOIR_REQUEST_DONE && waited_us > CREDIT_WAIT_US &&
-                   choice->request->has_credit && choice->request->credit == 0) {
+        } else if (choice && choice->phase == CHOIR_REQUEST_DONE &&
+                   waited_us > requests->setup->credit_wait_us && choice->request->has_credit &&
+                   choice->request->credit == 0) {
             fail_early(requests, choice->request, CHOIR_ERROR_SLOW_CLIENT, now_us);
         }
     }

@@ -39,6 +39,7 @@ typedef struct choir_frontend_setup {
     char endpoint[CHOIR_ENDPOINT_BYTES], control[CHOIR_ENDPOINT_BYTES]; /* as bound */
     char *connection_file;                                              /* NULL: none */
     uint32_t max_requests, max_requests_per_client, max_clients;
+    int64_t credit_wait_us;
     int64_t started_us;
 } choir_frontend_setup;
 

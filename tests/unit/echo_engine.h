@@ -291,8 +291,10 @@ typedef struct echo_service {
     bool has_engine;
 } echo_service;
 
-static inline void echo_open_frontend(echo_service *service, const char *listen,
-                                      uint32_t max_requests_per_client)
+/* Limits of 0 are the defaults. */
+static inline void echo_open_frontend_with(echo_service *service, const char *listen,
+                                           uint32_t max_requests_per_client,
+                                           uint32_t credit_wait_ms)
 {
     const choir_recipe recipe = {.shape = *choir_shape_find("tiny"), .type = CHOIR_Q4_0, .seed = 1};
     snprintf(service->folder, sizeof service->folder, "/tmp/choir-test-XXXXXX");
@@ -311,9 +313,16 @@ static inline void echo_open_frontend(echo_service *service, const char *listen,
         .connection_file = service->connection_file,
         .model_path = service->model,
         .max_requests_per_client = max_requests_per_client,
+        .credit_wait_ms = credit_wait_ms,
     };
     if (choir_frontend_create(&options, &service->frontend) != CHOIR_OK)
         fail_msg("%s", choir_error());
+}
+
+static inline void echo_open_frontend(echo_service *service, const char *listen,
+                                      uint32_t max_requests_per_client)
+{
+    echo_open_frontend_with(service, listen, max_requests_per_client, 0);
 }
 
 static inline void echo_open_engine(echo_service *service, uint32_t max_model_len)

@@ -270,6 +270,30 @@ static void a_cancel_needs_no_credit(void **state)
     choir_client_destroy(&client);
 }
 
+/* Nobody keeps a slot of the service by never asking for what is finished. */
+static void an_ended_answer_does_not_wait_for_ever(void **state)
+{
+    echo_service *service = calloc(1, sizeof *service);
+    choir_generate_request request = request_of(2, 20);
+    char id[CHOIR_REQUEST_ID_SIZE];
+    choir_event event;
+    (void)state;
+    echo_open_frontend_with(service, NULL, 0, 1);
+    echo_open_engine(service, ECHO_MAX_LEN);
+    choir_client *client = echo_connect(service);
+    request.has_credit = true;
+    start(client, &request, id);
+    do
+        event = next_event(client);
+    while (!choir_event_is_last(&event));
+    assert_int_equal(event.kind, CHOIR_EVENT_ERROR);
+    assert_int_equal(event.code, 8);
+    echo_wait_open(service, 0);
+    choir_client_destroy(&client);
+    echo_close(service);
+    free(service);
+}
+
 /* Of two the one with more waiting goes, not the one that speaks. */
 static void the_largest_is_ended(void **state)
 {
@@ -344,6 +368,7 @@ int main(void)
         SERVICE_TEST(no_more_chunks_than_credit),
         SERVICE_TEST(wrong_credit_is_refused),
         SERVICE_TEST(a_cancel_needs_no_credit),
+        cmocka_unit_test(an_ended_answer_does_not_wait_for_ever),
         SERVICE_TEST(the_largest_is_ended),
         SERVICE_TEST(what_waits_for_credit_is_bounded),
         SERVICE_TEST(an_answer_that_is_not_streamed_comes_whole),
