@@ -160,8 +160,9 @@ static void write_activity(const choir_rank_report *rank,
 
 void choir_report_print_activity(FILE *file, const choir_engine_report *report)
 {
-    char heading[N_ACTIVITY_COLUMNS][CELL_BYTES] = {
-        "rank", "computes", "waits", "exchanges", "step", "99 % of them", "reads now", "memory"};
+    char heading[N_ACTIVITY_COLUMNS][CELL_BYTES] = {"rank",          "computes", "waits",
+                                                    "exchanges",     "step",     "99 % of them",
+                                                    "read in steps", "memory"};
     char cells[N_ACTIVITY_COLUMNS][CELL_BYTES];
     size_t widths[N_ACTIVITY_COLUMNS] = {0};
     bool is_any = false;

@@ -208,7 +208,7 @@ static void add_pages(page *p, const choir_service_status *s)
            add_piece(p, line, ", ", "%llu free", (unsigned long long)n_free));
     line = add_labelled(p, "prefixes");
     (void)(add_piece(p, line, "", "%.1f %% reused", (double)s->cache_hit_rate * 100) &&
-           add_piece(p, line, ", ", "%llu sequences put back for want of pages",
+           add_piece(p, line, ", ", "%llu sequences put back",
                      (unsigned long long)c->num_preemptions_total));
 }
 

@@ -111,7 +111,7 @@ static choir_status print_for_people(const choir_service_status *status)
     if (printed == CHOIR_OK && status->counters.prefix_cache_queries_total > 0)
         printed = choir_print(
             "prefixes  %.1f %% of the prompts' tokens were there from earlier ones; %llu "
-            "sequences put back for want of pages\n",
+            "sequences put back\n",
             (double)status->cache_hit_rate * 100,
             (unsigned long long)status->counters.num_preemptions_total);
     if (printed == CHOIR_OK)

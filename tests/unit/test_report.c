@@ -117,9 +117,9 @@ static void test_activity(void **state)
     text = print_activity(&report);
     assert_string_equal(
         text,
-        "     rank  computes   waits  exchanges     step  99 % of them  reads now    memory\n"
-        "        0     0.0 %   0.0 %      0.0 %     0 us          0 us          -       0 B\n"
-        "        1    75.0 %  12.5 %     12.5 %  1.50 ms       20.0 ms  12.3 GB/s  1.00 MiB\n");
+        "     rank  computes   waits  exchanges     step  99 % of them  read in steps    memory\n"
+        "        0     0.0 %   0.0 %      0.0 %     0 us          0 us              -       0 B\n"
+        "        1    75.0 %  12.5 %     12.5 %  1.50 ms       20.0 ms      12.3 GB/s  1.00 MiB\n");
     free(text);
 }
 

@@ -91,7 +91,7 @@ static void test_wide(void **state)
         "tokens    51.3/s generated, 8.0/s of prompts",
         "steps     17.1/s, half within 58.2 ms, 99 % within 80.1 ms",
         "KV pages  [########======..........................]  12 used, 9 kept, 43 free",
-        "prefixes  34.5 % reused, 4 sequences put back for want of pages",
+        "prefixes  34.5 % reused, 4 sequences put back",
         "",
         "the others wait for rank 1 on node12",
         "   rank  host    shard  threads  computes  waits  exchanges     step  reads now  of its "
