@@ -84,3 +84,13 @@ choir_status choir_batch_run(choir_contact *contact, const choir_batch *batch)
     free(all.answers);
     return status;
 }
+
+choir_status choir_batch_meet_and_run(const choir_contact_options *options,
+                                      const choir_batch *batch)
+{
+    choir_contact *contact = NULL;
+    choir_status status = choir_contact_open(options, &contact);
+    if (status == CHOIR_OK)
+        status = choir_batch_run(contact, batch);
+    return choir_contact_close(&contact, status);
+}

@@ -23,5 +23,8 @@ typedef struct choir_batch {
  * result; after one of `take`'s the rest is not waited for. ECANCELLED on an interrupt.
  */
 choir_status choir_batch_run(choir_contact *contact, const choir_batch *batch) CHOIR_MUST_CHECK;
+/* The same with a contact of its own. */
+choir_status choir_batch_meet_and_run(const choir_contact_options *options,
+                                      const choir_batch *batch) CHOIR_MUST_CHECK;
 
 #endif

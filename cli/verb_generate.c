@@ -188,7 +188,6 @@ static choir_status print_answer(void *context, size_t index, choir_reply *answe
 
 static choir_status generate_many(const generate_options *options)
 {
-    choir_contact *contact = NULL;
     request_list list = {0};
     choir_status status = read_requests(options, &list);
     const choir_batch batch = {.n_requests = list.n_requests,
@@ -197,10 +196,7 @@ static choir_status generate_many(const generate_options *options)
                                .context = &list,
                                .noun = "answers"};
     if (status == CHOIR_OK)
-        status = choir_contact_open(&options->contact, &contact);
-    if (status == CHOIR_OK)
-        status = choir_batch_run(contact, &batch);
-    status = choir_contact_close(&contact, status);
+        status = choir_batch_meet_and_run(&options->contact, &batch);
     for (size_t i = 0; i < list.n_requests; i++)
         choir_inquiry_destroy(&list.requests[i]);
     free(list.requests);

@@ -74,16 +74,12 @@ static choir_status print_answer(void *context, size_t index, choir_reply *answe
 
 static choir_status score(score_run *run)
 {
-    choir_contact *contact = NULL;
     const choir_batch batch = {.n_requests = run->texts.n_inputs,
                                .start = start_request,
                                .take = print_answer,
                                .context = run,
                                .noun = "texts"};
-    choir_status status = choir_contact_open(&run->options->contact, &contact);
-    if (status == CHOIR_OK)
-        status = choir_batch_run(contact, &batch);
-    return choir_contact_close(&contact, status);
+    return choir_batch_meet_and_run(&run->options->contact, &batch);
 }
 
 choir_status choir_verb_score(int argc, char **argv)

@@ -270,6 +270,17 @@ choir_status choir_client_generate(choir_client *client, const choir_generate_re
     return status;
 }
 
+/* The input of a Score or Embed: a text, copied to *copy, or ids, which `tokens` borrows. */
+static choir_status read_plain(const char *text, size_t text_length, const int32_t *token_ids,
+                               size_t n_token_ids, char **copy, Choir__Client__TokenIds *tokens)
+{
+    if (!!text + !!token_ids != 1)
+        return choir_fail(CHOIR_EINVALID, "set one of text and token ids");
+    tokens->ids = (int32_t *)token_ids;
+    tokens->n_ids = n_token_ids;
+    return text ? copy_text(text, text_length, copy) : CHOIR_OK;
+}
+
 choir_status choir_client_score(choir_client *client, const choir_score_request *request,
                                 char request_id[CHOIR_REQUEST_ID_SIZE])
 {
@@ -278,20 +289,15 @@ choir_status choir_client_score(choir_client *client, const choir_score_request 
     Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
     char *text = NULL;
     choir_status status = choose_id(client, request->request_id, request_id);
-    if (status != CHOIR_OK)
-        return status;
-    if (!!request->text + !!request->token_ids != 1)
-        return choir_fail(CHOIR_EINVALID, "set one of text and token ids");
-    if (request->text) {
-        status = copy_text(request->text, request->text_length, &text);
-        score.input_case = CHOIR__CLIENT__SCORE__INPUT_TEXT;
+    if (status == CHOIR_OK)
+        status = read_plain(request->text, request->text_length, request->token_ids,
+                            request->n_token_ids, &text, &tokens);
+    score.input_case =
+        text ? CHOIR__CLIENT__SCORE__INPUT_TEXT : CHOIR__CLIENT__SCORE__INPUT_TOKEN_IDS;
+    if (text)
         score.text = text;
-    } else {
-        score.input_case = CHOIR__CLIENT__SCORE__INPUT_TOKEN_IDS;
+    else
         score.token_ids = &tokens;
-        tokens.ids = (int32_t *)request->token_ids;
-        tokens.n_ids = request->n_token_ids;
-    }
     score.request_id = request_id;
     score.top = request->n_top;
     message.body_case = CHOIR__CLIENT__CLIENT_MESSAGE__BODY_SCORE;
@@ -310,20 +316,15 @@ choir_status choir_client_embed(choir_client *client, const choir_embed_request 
     Choir__Client__ClientMessage message = CHOIR__CLIENT__CLIENT_MESSAGE__INIT;
     char *text = NULL;
     choir_status status = choose_id(client, request->request_id, request_id);
-    if (status != CHOIR_OK)
-        return status;
-    if (!!request->text + !!request->token_ids != 1)
-        return choir_fail(CHOIR_EINVALID, "set one of text and token ids");
-    if (request->text) {
-        status = copy_text(request->text, request->text_length, &text);
-        embed.input_case = CHOIR__CLIENT__EMBED__INPUT_TEXT;
+    if (status == CHOIR_OK)
+        status = read_plain(request->text, request->text_length, request->token_ids,
+                            request->n_token_ids, &text, &tokens);
+    embed.input_case =
+        text ? CHOIR__CLIENT__EMBED__INPUT_TEXT : CHOIR__CLIENT__EMBED__INPUT_TOKEN_IDS;
+    if (text)
         embed.text = text;
-    } else {
-        embed.input_case = CHOIR__CLIENT__EMBED__INPUT_TOKEN_IDS;
+    else
         embed.token_ids = &tokens;
-        tokens.ids = (int32_t *)request->token_ids;
-        tokens.n_ids = request->n_token_ids;
-    }
     embed.request_id = request_id;
     embed.pooling = request->is_mean ? CHOIR__CLIENT__POOLING__POOLING_MEAN
                                      : CHOIR__CLIENT__POOLING__POOLING_LAST;

@@ -74,6 +74,16 @@ static void submit(choir_requests *requests, choir_request *request, uint64_t se
     choir_requests_free_all(requests, request);
 }
 
+/* When it comes, and with whom it shares pages; the salt is borrowed. */
+static void set_turn(Choir__Engine__Submit *what, int32_t priority, uint64_t timeout_ms,
+                     char *cache_salt)
+{
+    what->priority = priority;
+    what->timeout_us = timeout_ms * 1000;
+    what->cache_salt.data = (uint8_t *)cache_salt;
+    what->cache_salt.len = strlen(cache_salt);
+}
+
 static choir_request_plan plan_generate(const choir_requests *requests,
                                         const Choir__Client__Generate *generate,
                                         size_t n_kept_entries)
@@ -130,10 +140,7 @@ static void start_generate(choir_requests *requests, choir_peer *peer, uint64_t 
         what.wants_logprobs = plan.answer.has_logprobs;
         what.n_top = plan.answer.has_logprobs ? (uint32_t)generate->output->logprobs : 0;
         what.n_prompt_top = plan.wants_prompt ? (uint32_t)generate->output->prompt_logprobs : 0;
-        what.priority = generate->priority;
-        what.timeout_us = generate->timeout_ms * 1000;
-        what.cache_salt.data = (uint8_t *)generate->cache_salt;
-        what.cache_salt.len = strlen(generate->cache_salt);
+        set_turn(&what, generate->priority, generate->timeout_ms, generate->cache_salt);
         submit(requests, request, seq, &what, now_us);
     } else {
         choir_clients_refuse(requests->clients, peer, seq, CHOIR_ERROR_MEMORY, generate->request_id,
@@ -214,63 +221,77 @@ void choir_requests_generate(choir_requests *requests, choir_peer *peer, uint64_
     free(ids);
 }
 
-static void start_score(choir_requests *requests, choir_peer *peer, uint64_t seq,
-                        const Choir__Client__Score *score, int32_t *ids, size_t n_ids,
-                        int64_t now_us)
+/* ---- score and embed ---- */
+
+/* What both are about; text NULL: token_ids. */
+typedef struct plain_input {
+    const char *request_id, *text;
+    const Choir__Client__TokenIds *token_ids;
+} plain_input;
+
+/* The tokens of an input for which there is room. */
+static choir_error_kind read_plain(const choir_requests *requests, const choir_peer *peer,
+                                   const plain_input *input, uint32_t max_model_len, int32_t **ids,
+                                   size_t *n_ids, const char **param)
 {
-    const choir_request_plan plan = {
-        .request_id = score->request_id,
-        .kind = CHOIR_REQUEST_SCORE,
-        .answer = {.tokenizer = requests->setup->tokenizer, .has_logprobs = true},
-        .n_choices = 1,
-        .n_score_entries = n_ids * (1 + (size_t)score->top),
-    };
-    Choir__Engine__Submit what = CHOIR__ENGINE__SUBMIT__INIT;
-    choir_request *request = choir_requests_add(requests, peer, &plan);
-    if (!request) {
-        choir_clients_refuse(requests->clients, peer, seq, CHOIR_ERROR_MEMORY, score->request_id,
-                             "", "", now_us);
-        return;
-    }
-    what.token_ids = ids;
-    what.n_token_ids = n_ids;
-    what.wants_logprobs = true;
-    what.n_top = (uint32_t)score->top;
-    what.is_score = true;
-    submit(requests, request, seq, &what, now_us);
+    const choir_frontend_setup *setup = requests->setup;
+    choir_error_kind kind = check_room(requests, peer, input->request_id, 1, param);
+    if (kind == CHOIR_ERROR_NONE)
+        kind = choir_prompt_of_plain(input->text, input->token_ids, setup->tokenizer,
+                                     choir_request_max_bytes(&setup->limits, max_model_len), ids,
+                                     n_ids, param);
+    return kind == CHOIR_ERROR_NONE ? choir_request_check_length(*n_ids, 0, max_model_len) : kind;
+}
+
+static void start_plain(choir_requests *requests, choir_peer *peer, uint64_t seq,
+                        const choir_request_plan *plan, Choir__Engine__Submit *what, int64_t now_us)
+{
+    choir_request *request = choir_requests_add(requests, peer, plan);
+    if (request)
+        submit(requests, request, seq, what, now_us);
+    else
+        choir_clients_refuse(requests->clients, peer, seq, CHOIR_ERROR_MEMORY, plan->request_id, "",
+                             "", now_us);
 }
 
 void choir_requests_score(choir_requests *requests, choir_peer *peer, uint64_t seq,
                           const Choir__Client__Score *score, uint32_t max_model_len, int64_t now_us)
 {
-    const choir_frontend_setup *setup = requests->setup;
+    const bool has_text = score->input_case == CHOIR__CLIENT__SCORE__INPUT_TEXT;
+    const plain_input input = {score->request_id, has_text ? score->text : NULL, score->token_ids};
+    choir_request_plan plan = {
+        .request_id = score->request_id,
+        .kind = CHOIR_REQUEST_SCORE,
+        .answer = {.tokenizer = requests->setup->tokenizer, .has_logprobs = true},
+        .n_choices = 1,
+    };
+    Choir__Engine__Submit what = CHOIR__ENGINE__SUBMIT__INIT;
     const char *param = "";
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
-    choir_error_kind kind = choir_request_check_score(score, &setup->limits, &param);
+    choir_error_kind kind = choir_request_check_score(score, &requests->setup->limits, &param);
     if (kind == CHOIR_ERROR_NONE)
-        kind = check_room(requests, peer, score->request_id, 1, &param);
+        kind = read_plain(requests, peer, &input, max_model_len, &what.token_ids, &what.n_token_ids,
+                          &param);
+    if (kind == CHOIR_ERROR_NONE) {
+        plan.n_score_entries = what.n_token_ids * (1 + (size_t)score->top);
+        kind = check_score_size(peer, plan.n_score_entries, "top", &param);
+    }
+    what.wants_logprobs = true;
+    what.n_top = (uint32_t)score->top;
+    what.is_score = true;
     if (kind == CHOIR_ERROR_NONE)
-        kind = choir_prompt_of_plain(
-            score->input_case == CHOIR__CLIENT__SCORE__INPUT_TEXT ? score->text : NULL,
-            score->token_ids, setup->tokenizer,
-            choir_request_max_bytes(&setup->limits, max_model_len), &ids, &n_ids, &param);
-    if (kind == CHOIR_ERROR_NONE)
-        kind = choir_request_check_length(n_ids, 0, max_model_len);
-    if (kind == CHOIR_ERROR_NONE)
-        kind = check_score_size(peer, n_ids * (1 + (size_t)score->top), "top", &param);
-    if (kind == CHOIR_ERROR_NONE)
-        start_score(requests, peer, seq, score, ids, n_ids, now_us);
+        start_plain(requests, peer, seq, &plan, &what, now_us);
     else
         choir_clients_refuse(requests->clients, peer, seq, kind, score->request_id, param, "",
                              now_us);
-    free(ids);
+    free(what.token_ids);
 }
 
-static void start_embed(choir_requests *requests, choir_peer *peer, uint64_t seq,
-                        const Choir__Client__Embed *embed, int32_t *ids, size_t n_ids,
-                        int64_t now_us)
+void choir_requests_embed(choir_requests *requests, choir_peer *peer, uint64_t seq,
+                          const Choir__Client__Embed *embed, uint32_t max_model_len, int64_t now_us)
 {
+    const bool has_text = embed->input_case == CHOIR__CLIENT__EMBED__INPUT_TEXT;
+    const bool is_mean = embed->pooling == CHOIR__CLIENT__POOLING__POOLING_MEAN;
+    const plain_input input = {embed->request_id, has_text ? embed->text : NULL, embed->token_ids};
     const choir_request_plan plan = {
         .request_id = embed->request_id,
         .kind = CHOIR_REQUEST_EMBED,
@@ -278,46 +299,19 @@ static void start_embed(choir_requests *requests, choir_peer *peer, uint64_t seq
         .n_choices = 1,
     };
     Choir__Engine__Submit what = CHOIR__ENGINE__SUBMIT__INIT;
-    choir_request *request = choir_requests_add(requests, peer, &plan);
-    if (!request) {
-        choir_clients_refuse(requests->clients, peer, seq, CHOIR_ERROR_MEMORY, embed->request_id,
-                             "", "", now_us);
-        return;
-    }
-    what.token_ids = ids;
-    what.n_token_ids = n_ids;
-    what.pooling = embed->pooling == CHOIR__CLIENT__POOLING__POOLING_MEAN
-                       ? CHOIR__ENGINE__POOLING__POOLING_MEAN
-                       : CHOIR__ENGINE__POOLING__POOLING_LAST;
-    what.is_normalized = !embed->normalize_presence_case || embed->normalize;
-    what.priority = embed->priority;
-    what.timeout_us = embed->timeout_ms * 1000;
-    what.cache_salt.data = (uint8_t *)embed->cache_salt;
-    what.cache_salt.len = strlen(embed->cache_salt);
-    submit(requests, request, seq, &what, now_us);
-}
-
-void choir_requests_embed(choir_requests *requests, choir_peer *peer, uint64_t seq,
-                          const Choir__Client__Embed *embed, uint32_t max_model_len, int64_t now_us)
-{
-    const choir_frontend_setup *setup = requests->setup;
     const char *param = "";
-    int32_t *ids = NULL;
-    size_t n_ids = 0;
-    choir_error_kind kind = choir_request_check_embed(embed, &setup->limits, &param);
+    choir_error_kind kind = choir_request_check_embed(embed, &requests->setup->limits, &param);
     if (kind == CHOIR_ERROR_NONE)
-        kind = check_room(requests, peer, embed->request_id, 1, &param);
+        kind = read_plain(requests, peer, &input, max_model_len, &what.token_ids, &what.n_token_ids,
+                          &param);
+    what.pooling =
+        is_mean ? CHOIR__ENGINE__POOLING__POOLING_MEAN : CHOIR__ENGINE__POOLING__POOLING_LAST;
+    what.is_normalized = !embed->normalize_presence_case || embed->normalize;
+    set_turn(&what, embed->priority, embed->timeout_ms, embed->cache_salt);
     if (kind == CHOIR_ERROR_NONE)
-        kind = choir_prompt_of_plain(
-            embed->input_case == CHOIR__CLIENT__EMBED__INPUT_TEXT ? embed->text : NULL,
-            embed->token_ids, setup->tokenizer,
-            choir_request_max_bytes(&setup->limits, max_model_len), &ids, &n_ids, &param);
-    if (kind == CHOIR_ERROR_NONE)
-        kind = choir_request_check_length(n_ids, 0, max_model_len);
-    if (kind == CHOIR_ERROR_NONE)
-        start_embed(requests, peer, seq, embed, ids, n_ids, now_us);
+        start_plain(requests, peer, seq, &plan, &what, now_us);
     else
         choir_clients_refuse(requests->clients, peer, seq, kind, embed->request_id, param, "",
                              now_us);
-    free(ids);
+    free(what.token_ids);
 }
