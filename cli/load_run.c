@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     WAIT_MS = 100, /* how soon an interrupt is seen */
@@ -95,8 +94,7 @@ static choir_status wait_event(run *r, int wait_ms)
 {
     choir_event event;
     if (r->n_sent == r->n_ended) { /* nothing is open: only time passes */
-        const struct timespec pause = {0, wait_ms * 1000000L};
-        (void)nanosleep(&pause, NULL);
+        choir_clock_sleep_us(wait_ms * INT64_C(1000));
         return CHOIR_OK;
     }
     const choir_status status = choir_client_next_event(r->client, wait_ms, &event);

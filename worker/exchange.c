@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/exchange.h"
 
-#include "common/clock.h"
 #include "common/mem.h"
 
 #include <limits.h>
@@ -178,12 +177,6 @@ static choir_range share_of(const choir_exchange *e, int r, int64_t n)
     return (choir_range){n * r / e->n_shards, n * (r + 1) / e->n_shards};
 }
 
-static void mark(choir_exchange *e, choir_activity activity)
-{
-    if (!e->telemetry->is_skipping)
-        choir_telemetry_mark(e->telemetry, activity, choir_clock_ns());
-}
-
 static void gather_pieces(choir_exchange *e, int64_t n)
 {
     int offset = 0;
@@ -231,13 +224,13 @@ static void gather_sums(choir_exchange *e, int64_t n)
 static void add_long(choir_exchange *e, float *x, int64_t n)
 {
     const int64_t share = choir_range_size(share_of(e, e->shard, n));
-    mark(e, CHOIR_COMPUTING);
+    choir_telemetry_mark_now(e->telemetry, CHOIR_COMPUTING);
     scatter_pieces(e, n);
-    mark(e, CHOIR_EXCHANGING);
+    choir_telemetry_mark_now(e->telemetry, CHOIR_EXCHANGING);
     add_tree(e, e->my_sum, false, e->all, share, (choir_range){0, share});
-    mark(e, CHOIR_COMPUTING);
+    choir_telemetry_mark_now(e->telemetry, CHOIR_COMPUTING);
     gather_sums(e, n);
-    mark(e, CHOIR_EXCHANGING);
+    choir_telemetry_mark_now(e->telemetry, CHOIR_EXCHANGING);
     choir_telemetry_end_exchange(e->telemetry);
     for (int64_t i = 0; i < n; i++)
         x[i] = x[i] + e->sum[i];
@@ -255,9 +248,9 @@ void choir_exchange_add(choir_exchange *exchange, float *x, int64_t n)
         add_long(e, x, n);
         return;
     }
-    mark(e, CHOIR_COMPUTING);
+    choir_telemetry_mark_now(e->telemetry, CHOIR_COMPUTING);
     gather_pieces(e, n);
-    mark(e, CHOIR_EXCHANGING);
+    choir_telemetry_mark_now(e->telemetry, CHOIR_EXCHANGING);
     choir_telemetry_end_exchange(e->telemetry);
     add_tree(e, x, true, e->all, n, (choir_range){0, n});
 }

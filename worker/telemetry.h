@@ -18,11 +18,13 @@
  * 4 us in a step of 30 layers; so of short steps only every fourth is watched from inside, which
  * leaves one.
  *
- * Pure: the time is an argument, in nanoseconds of choir_clock_ns(). Not thread-safe.
+ * Pure but for choir_telemetry_mark_now(): the time is an argument, in nanoseconds of
+ * choir_clock_ns(). Not thread-safe.
  */
 #ifndef CHOIR_WORKER_TELEMETRY_H
 #define CHOIR_WORKER_TELEMETRY_H
 
+#include "common/clock.h"
 #include "proto/report.h"
 
 #include <stdbool.h>
@@ -65,6 +67,13 @@ typedef struct choir_telemetry {
 
 /* The time since the last mark was this activity. Not to be called while nothing is marked. */
 void choir_telemetry_mark(choir_telemetry *telemetry, choir_activity activity, int64_t now_ns);
+/* The same as of now; without a look at the clock in steps that are not watched from inside. */
+static inline void choir_telemetry_mark_now(choir_telemetry *telemetry, choir_activity activity)
+{
+    if (!telemetry->is_skipping)
+        choir_telemetry_mark(telemetry, activity, choir_clock_ns());
+}
+
 /* The exchange that was marked since the last call of this, in one part or several, is over. */
 void choir_telemetry_end_exchange(choir_telemetry *telemetry);
 /* A step is there; the time since the last one, where nothing was marked since, was `before`. */

@@ -285,12 +285,6 @@ static int tile_rows(int first, int n_wanted)
     return n_wanted - first < CHOIR_LOGITS_ROWS ? n_wanted - first : CHOIR_LOGITS_ROWS;
 }
 
-static void mark(choir_worker *w, choir_activity activity)
-{
-    if (!w->telemetry.is_skipping)
-        choir_telemetry_mark(&w->telemetry, activity, choir_clock_ns());
-}
-
 /* Whether this rank has logits to give: not of a step that wants no row, or only states. */
 static bool has_logits(const choir_worker *w, const choir_step *step)
 {
@@ -316,11 +310,11 @@ static void end_step(choir_worker *w, const choir_step *step)
 /* Waits until the message is there, then takes it, so that the time of both is known. */
 static void receive(choir_worker *w, void *bytes, size_t n, int from, choir_comm_tag tag)
 {
-    mark(w, CHOIR_COMPUTING);
+    choir_telemetry_mark_now(&w->telemetry, CHOIR_COMPUTING);
     choir_comm_await(w->comm, from, tag);
-    mark(w, CHOIR_WAITING);
+    choir_telemetry_mark_now(&w->telemetry, CHOIR_WAITING);
     choir_comm_receive(w->comm, bytes, n, from, tag);
-    mark(w, CHOIR_MOVING);
+    choir_telemetry_mark_now(&w->telemetry, CHOIR_MOVING);
 }
 
 /* Called by all threads of the team: logits and record of one tile of wanted rows. */
@@ -359,9 +353,9 @@ static void send_results(choir_worker *w, const float *x, int n_wanted)
         const size_t words =
             choir_record_words(w->slice, w->wanted + first, tile_rows(first, n_wanted));
         compute_later_tile(w, x, first, n_wanted);
-        mark(w, CHOIR_COMPUTING);
+        choir_telemetry_mark_now(&w->telemetry, CHOIR_COMPUTING);
         choir_comm_send(w->comm, w->record, words * sizeof *w->record, 0, CHOIR_COMM_RESULTS);
-        mark(w, CHOIR_MOVING);
+        choir_telemetry_mark_now(&w->telemetry, CHOIR_MOVING);
     }
 }
 
@@ -377,9 +371,9 @@ static choir_status compute(choir_worker *w, const choir_step *step, const float
         (size_t)step->n_rows * (size_t)choir_model_hparams(w->model)->width * sizeof(float);
     float *x = w->x[buffer];
     if (w->x_sends[buffer].is_active) {
-        mark(w, CHOIR_COMPUTING);
+        choir_telemetry_mark_now(&w->telemetry, CHOIR_COMPUTING);
         choir_comm_wait(&w->x_sends[buffer]);
-        mark(w, CHOIR_WAITING);
+        choir_telemetry_mark_now(&w->telemetry, CHOIR_WAITING);
     }
     if (w->slice->is_first_stage) {
         choir_status status = choir_forward_embed(w->forward, step, x);

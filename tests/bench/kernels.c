@@ -4,6 +4,7 @@
  * multiply-adds of the level's own instructions, measured in the same run. --help tells the rest.
  */
 #include "cli/flags.h"
+#include "cli/print.h"
 #include "common/json.h"
 #include "tests/bench/limits.h"
 #include "tests/bench/subject.h"
@@ -80,17 +81,6 @@ typedef struct bench {
     int n_levels;
 } bench;
 
-static choir_status print_json(choir_json *json)
-{
-    char *text;
-    choir_status status = choir_json_dump(json, &text);
-    if (status == CHOIR_OK)
-        puts(text);
-    free(text);
-    choir_json_destroy(&json);
-    return status;
-}
-
 /* The machine and its limits */
 
 static const char *const peak_names[CHOIR_PEAK_COUNT] = {"narrow", "wide", "fma"};
@@ -145,7 +135,7 @@ static choir_status print_machine(bench *b)
     choir_json_set(json, "limits", limits);
     for (size_t i = 0; i < threads->n_items; i++)
         choir_json_append(limits, limits_as_json(b, (int)threads->items[i]));
-    return print_json(json);
+    return choir_print_json(json);
 }
 
 /* One subject, level, number of rows and threads */
@@ -214,7 +204,7 @@ static choir_status print_figures_json(const choir_subject *s, const char *level
         choir_json_set_real(json, "gmacs", f->macs * 1e-9);
     if (f->of_peak > 0)
         choir_json_set_real(json, "of_peak", f->of_peak);
-    return print_json(json);
+    return choir_print_json(json);
 }
 
 static choir_status compare_rows(bench *b, const choir_subject *subject)

@@ -4,6 +4,7 @@
  * the front end. --help tells the rest.
  */
 #include "cli/flags.h"
+#include "cli/print.h"
 #include "common/json.h"
 #include "tests/bench/limits.h"
 #include "tests/bench/steps.h"
@@ -41,17 +42,6 @@ static const choir_flag flags[] = {
 /* The bars of docs/performance.md. */
 static const double bar_us = 50, bar_bytes = 4096;
 
-static choir_status print_json(choir_json *json)
-{
-    char *text;
-    choir_status status = choir_json_dump(json, &text);
-    if (status == CHOIR_OK)
-        puts(text);
-    free(text);
-    choir_json_destroy(&json);
-    return status;
-}
-
 static choir_status print_machine(const scheduler_options *o)
 {
     char cpu[128];
@@ -60,7 +50,7 @@ static choir_status print_machine(const scheduler_options *o)
         choir_json *json = choir_json_make_object();
         choir_json_set_text(json, "cpu", cpu);
         choir_json_set_integer(json, "evict_mib", o->evict_mib);
-        return print_json(json);
+        return choir_print_json(json);
     }
     printf("%s\nus a step of %lld sequences; bar: mean <= %.0f\n", cpu, (long long)o->n_sequences,
            bar_us);
@@ -99,7 +89,7 @@ static choir_status print_steps(const scheduler_options *o, const char *name,
     choir_json_set_integer(json, "put_back", r->n_preemptions);
     choir_json_set_real(json, "bar", bar_us);
     choir_json_set_boolean(json, "passed", r->mean_us <= bar_us);
-    return print_json(json);
+    return choir_print_json(json);
 }
 
 static choir_status measure_steps(const scheduler_options *o)
@@ -148,7 +138,7 @@ static choir_status print_memory(const scheduler_options *o, const char *name, d
     choir_json_set_real(json, "frontend_bytes", frontend);
     choir_json_set_real(json, "bar", bar_bytes);
     choir_json_set_boolean(json, "passed", has_passed);
-    return print_json(json);
+    return choir_print_json(json);
 }
 
 static choir_status measure_memory(const scheduler_options *o)

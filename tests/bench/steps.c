@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/steps.h"
 
+#include "common/clock.h"
 #include "common/mem.h"
 #include "coordinator/scheduler.h"
 #include "tests/bench/timing.h"
@@ -9,7 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /*
  * POOL_PAGES is about twice what 64 sequences hold at once, so a cache that keeps pages has to give
@@ -46,13 +46,6 @@ typedef struct steps_bench {
     char *evicted;   /* [evict_bytes] */
     unsigned sum;    /* of what was read, so that reading cannot be left out */
 } steps_bench;
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static uint32_t draw_below(steps_bench *b, uint32_t n)
 {
@@ -141,9 +134,9 @@ static choir_status submit_missing(steps_bench *b)
                          .seed = b->n_submitted},
             .max_tokens = ANSWER_LEAST + draw_below(b, ANSWER_MORE),
         };
-        const int64_t start_ns = now_ns();
+        const int64_t start_ns = choir_clock_ns();
         status = choir_scheduler_submit(b->scheduler, &request, b->now_us);
-        b->submit_ns += now_ns() - start_ns;
+        b->submit_ns += choir_clock_ns() - start_ns;
     }
     return status;
 }
@@ -199,9 +192,9 @@ static choir_status run_step(steps_bench *b, double *us)
     if (status != CHOIR_OK)
         return status;
     evict(b);
-    const int64_t begun_ns = now_ns();
+    const int64_t begun_ns = choir_clock_ns();
     const bool has_step = choir_scheduler_next_step(b->scheduler, b->now_us, b->builder);
-    const int64_t next_ns = now_ns() - begun_ns;
+    const int64_t next_ns = choir_clock_ns() - begun_ns;
     if (!has_step)
         return choir_fail(CHOIR_EINTERNAL, "the scheduler made no step");
     choir_step_builder_finish(b->builder, 0, &buffer, &bytes);
@@ -212,9 +205,9 @@ static choir_status run_step(steps_bench *b, double *us)
         return status;
     evict(b);
     b->now_us += 5000 + 150 * step.n_rows;
-    const int64_t back_ns = now_ns();
+    const int64_t back_ns = choir_clock_ns();
     status = choir_scheduler_complete(b->scheduler, step.id, b->rows, step.n_wanted, b->now_us);
-    *us = (double)(next_ns + now_ns() - back_ns) / 1000;
+    *us = (double)(next_ns + choir_clock_ns() - back_ns) / 1000;
     b->next_ns += next_ns;
     b->n_new_pages += step.n_new_pages;
     return status;
