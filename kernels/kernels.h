@@ -57,9 +57,11 @@ typedef struct choir_q15 {
  * slower than 32 (1 MiB of L2, EPYC of Zen 4; build/bench/kernels --op linear --shape gate --shape
  * down --rows 24,64,512).
  */
+enum { CHOIR_PANEL_TOKENS = 64 }; /* at most */
+
 static inline int choir_panel_tokens(int64_t n_blocks)
 {
-    return n_blocks <= 128 ? 64 : n_blocks <= 256 ? 32 : 16;
+    return n_blocks <= 128 ? CHOIR_PANEL_TOKENS : n_blocks <= 256 ? 32 : 16;
 }
 
 /* How far apart the blocks of token t stand: its panel's width. */

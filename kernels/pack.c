@@ -51,6 +51,15 @@ size_t choir_matrix_bytes(const choir_matrix *matrix)
     return (size_t)choir_matrix_groups(matrix) * matrix->group_bytes;
 }
 
+choir_matrix choir_matrix_part(const choir_matrix *matrix, int64_t group_begin, int64_t group_end)
+{
+    choir_matrix part = *matrix;
+    const int64_t end = group_end * CHOIR_GROUP_ROWS;
+    part.rows = (end < matrix->rows ? end : matrix->rows) - group_begin * CHOIR_GROUP_ROWS;
+    part.data = (uint8_t *)matrix->data + (size_t)group_begin * matrix->group_bytes;
+    return part;
+}
+
 /* 32 columns of row r as nibbles: cell c (columns 4c..4c+3) low, cell c + 4 high, c = 0..3. */
 static void pack_nibbles(uint8_t *quants, int r, const uint8_t q[32])
 {

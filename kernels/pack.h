@@ -74,6 +74,9 @@ choir_status choir_matrix_plan(choir_matrix *matrix, choir_type type, int64_t ro
 /* ceil(rows / 16) * group_bytes. */
 size_t choir_matrix_bytes(const choir_matrix *matrix);
 
+/* A view of groups [group_begin, group_end) alone, not empty, whose rows count from 0. */
+choir_matrix choir_matrix_part(const choir_matrix *matrix, int64_t group_begin, int64_t group_end);
+
 /*
  * Packs groups [group_begin, group_end). `source` is the first row of group_begin in the file's own
  * blocks of `source_type`, column 0 of the *file's* row; rows stand `row_bytes` apart. matrix->type

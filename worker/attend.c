@@ -334,7 +334,8 @@ static void quantize_heads(const layer_pass *p, int64_t t, choir_range heads)
     const choir_range blocks = {heads.begin * p->a->S / CHOIR_BLOCK_COLUMNS,
                                 heads.end * p->a->S / CHOIR_BLOCK_COLUMNS};
     if (p->wants_blocks)
-        choir_rows_quantize(p->out, p->a->parts.kernels, p->a->dealing.n_rows, (int)t, blocks);
+        choir_rows_quantize(p->out, p->a->parts.kernels, p->a->dealing.n_rows, (int)t, blocks,
+                            p->out->f32 + t * p->out->cols + heads.begin * p->a->S);
 }
 
 /* Merges the spans of one head, of which `states` has n, and writes its output. */

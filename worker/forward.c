@@ -11,17 +11,22 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* What a thread works in alone. */
+typedef struct own_room {
+    choir_rows normed; /* [CHOIR_FEW_ROWS][D] of few rows */
+    float *gate, *up;  /* [a panel's rows][columns of a chunk], of many */
+} own_room;
+
 struct choir_forward {
     choir_forward_parts parts;
     const choir_hparams *h;
     choir_attend *attend;
     choir_exchange *attention_exchange, *ff_exchange;
     choir_rows normed;    /* [T][D] of many rows */
-    choir_rows *own;      /* [n_threads], [CHOIR_FEW_ROWS][D] of few */
     choir_rows attended;  /* [T][heads * S] */
     choir_rows activated; /* [T][ff columns] */
     float *q, *k, *v;     /* [T][heads * S], [T][kv_heads * S] twice */
-    float *up;            /* [T][ff columns]; the gate is in activated.f32 */
+    own_room *own;        /* [n_threads] */
     int n_rows;           /* T of the step that was begun */
     choir_forward_trace trace;
     void *trace_context;
@@ -30,10 +35,53 @@ struct choir_forward {
 /* ---- life ---- */
 
 /* Normed rows serve all matrices: with the larger blocks where they take different ones. */
-static choir_status allocate_normed(choir_forward *f, size_t rows, choir_rows *a)
+static choir_status allocate_normed(choir_forward *f, size_t rows, bool has_floats, choir_rows *a)
 {
     return choir_rows_allocate(a, rows, f->h->width,
-                               choir_activations_is_q15(f->parts.activations, true));
+                               choir_activations_is_q15(f->parts.activations, true), has_floats);
+}
+
+/* The rooms of all threads; a chunk of any layer fits. */
+static choir_status allocate_own(choir_forward *f)
+{
+    const choir_weights *weights = f->parts.weights;
+    int64_t columns = 0;
+    for (int64_t layer = 0; layer < weights->n_layers; layer++) {
+        const int64_t n = choir_share_ff_columns(&weights->layers[layer].gate, f->parts.n_threads);
+        columns = n > columns ? n : columns;
+    }
+    const size_t tile = (size_t)(CHOIR_PANEL_TOKENS * columns);
+    choir_status status = choir_alloc((size_t)f->parts.n_threads, sizeof *f->own, (void **)&f->own);
+    for (int t = 0; status == CHOIR_OK && t < f->parts.n_threads; t++) {
+        own_room *own = &f->own[t];
+        status = allocate_normed(f, CHOIR_FEW_ROWS, true, &own->normed);
+        if (status == CHOIR_OK)
+            status = choir_alloc_aligned(tile, sizeof(float), (void **)&own->gate);
+        if (status == CHOIR_OK)
+            status = choir_alloc_aligned(tile, sizeof(float), (void **)&own->up);
+    }
+    return status;
+}
+
+/* Whether some matrix takes the normed rows as floats, or the activated ones. */
+static bool normed_are_floats(const choir_weights *weights)
+{
+    bool are_floats = choir_rows_are_floats_for(&weights->output);
+    for (int64_t layer = 0; layer < weights->n_layers; layer++) {
+        const choir_layer_weights *w = &weights->layers[layer];
+        const choir_matrix *matrices[] = {&w->q, &w->k, &w->v, &w->gate, &w->up};
+        for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
+            are_floats = are_floats || choir_rows_are_floats_for(matrices[i]);
+    }
+    return are_floats;
+}
+
+static bool activated_are_floats(const choir_weights *weights)
+{
+    bool are_floats = false;
+    for (int64_t layer = 0; layer < weights->n_layers; layer++)
+        are_floats = are_floats || choir_rows_are_floats_for(&weights->layers[layer].down);
+    return are_floats;
 }
 
 static choir_status allocate_rows(choir_forward *f)
@@ -43,25 +91,24 @@ static choir_status allocate_rows(choir_forward *f)
     const int64_t S = f->h->head_size;
     const size_t q_width = (size_t)(choir_range_size(slice->heads) * S);
     const size_t kv_width = (size_t)(choir_range_size(slice->kv_heads) * S);
-    const size_t ff_width = (size_t)choir_range_size(slice->ff_columns);
+    const int64_t ff_width = choir_range_size(slice->ff_columns);
     const bool is_q15 = choir_activations_is_q15(f->parts.activations, false);
     const struct {
         float **array;
         size_t width;
-    } arrays[] = {{&f->q, q_width}, {&f->k, kv_width}, {&f->v, kv_width}, {&f->up, ff_width}};
-    choir_status status =
-        allocate_normed(f, rows > CHOIR_LOGITS_ROWS ? rows : CHOIR_LOGITS_ROWS, &f->normed);
+    } arrays[] = {{&f->q, q_width}, {&f->k, kv_width}, {&f->v, kv_width}};
+    choir_status status = allocate_normed(f, rows > CHOIR_LOGITS_ROWS ? rows : CHOIR_LOGITS_ROWS,
+                                          normed_are_floats(f->parts.weights), &f->normed);
     if (status == CHOIR_OK)
-        status = choir_rows_allocate(&f->attended, rows, (int64_t)q_width, is_q15);
+        status = choir_rows_allocate(&f->attended, rows, (int64_t)q_width, is_q15, true);
     if (status == CHOIR_OK)
-        status = choir_rows_allocate(&f->activated, rows, (int64_t)ff_width, is_q15);
+        status = choir_rows_allocate(&f->activated, rows, ff_width, is_q15,
+                                     activated_are_floats(f->parts.weights));
     for (size_t i = 0; status == CHOIR_OK && i < sizeof arrays / sizeof arrays[0]; i++)
         status =
             choir_alloc_aligned(rows * arrays[i].width, sizeof(float), (void **)arrays[i].array);
     if (status == CHOIR_OK)
-        status = choir_alloc((size_t)f->parts.n_threads, sizeof *f->own, (void **)&f->own);
-    for (int t = 0; status == CHOIR_OK && t < f->parts.n_threads; t++)
-        status = allocate_normed(f, CHOIR_FEW_ROWS, &f->own[t]);
+        status = allocate_own(f);
     return status;
 }
 
@@ -135,15 +182,17 @@ void choir_forward_destroy(choir_forward **forward)
     choir_exchange_destroy(&f->attention_exchange);
     choir_exchange_destroy(&f->ff_exchange);
     choir_rows_release(&f->normed);
-    for (int t = 0; f->own && t < f->parts.n_threads; t++)
-        choir_rows_release(&f->own[t]);
+    for (int t = 0; f->own && t < f->parts.n_threads; t++) {
+        choir_rows_release(&f->own[t].normed);
+        free(f->own[t].gate);
+        free(f->own[t].up);
+    }
     free(f->own);
     choir_rows_release(&f->attended);
     choir_rows_release(&f->activated);
     free(f->q);
     free(f->k);
     free(f->v);
-    free(f->up);
     free(f);
     *forward = NULL;
 }
@@ -176,7 +225,7 @@ typedef struct norm {
     const float *weight;
     int T;
     bool is_projection; /* for q, k, v or the vocabulary matrix */
-    bool wants_blocks;
+    bool wants_blocks, wants_floats;
 } norm;
 
 /*
@@ -187,15 +236,17 @@ static choir_rows norm_rows(const choir_forward *f, const norm *n, const choir_t
 {
     const bool is_few = n->T <= CHOIR_FEW_ROWS;
     const int64_t D = f->h->width;
-    choir_rows a = is_few ? f->own[team->thread] : f->normed;
+    const choir_rows *own = &f->own[team->thread].normed;
+    choir_rows a = is_few ? *own : f->normed;
     a.is_q15 = choir_activations_is_q15(f->parts.activations, n->is_projection);
     const choir_range mine = is_few ? (choir_range){0, n->T} : choir_team_share(team, n->T);
     for (int64_t t = mine.begin; t < mine.end; t++) {
-        f->parts.kernels->rms_norm(a.f32 + t * D, n->x + (n->rows ? n->rows[t] : t) * D, n->weight,
-                                   D, f->h->rms_eps);
+        float *row = n->wants_floats ? a.f32 + t * D : own->f32;
+        f->parts.kernels->rms_norm(row, n->x + (n->rows ? n->rows[t] : t) * D, n->weight, D,
+                                   f->h->rms_eps);
         if (n->wants_blocks)
             choir_rows_quantize(&a, f->parts.kernels, n->T, (int)t,
-                                (choir_range){0, D / CHOIR_BLOCK_COLUMNS});
+                                (choir_range){0, D / CHOIR_BLOCK_COLUMNS}, row);
     }
     if (is_few)
         choir_phase_end(team->clock, CHOIR_PHASE_NORM);
@@ -222,8 +273,9 @@ static void multiply_and_add(const choir_forward *f, choir_exchange *exchange,
             const int64_t begin = groups.begin * CHOIR_GROUP_ROWS;
             const int64_t end = groups.end * CHOIR_GROUP_ROWS;
             for (int p = 0; p < choir_exchange_pieces(exchange); p++)
-                choir_rows_multiply(a, kernels, T, choir_exchange_piece(exchange, p, n), D, w,
-                                    groups, choir_exchange_leaves(exchange, p));
+                choir_rows_multiply(a, kernels, (choir_range){0, T},
+                                    choir_exchange_piece(exchange, p, n), D, w, groups,
+                                    choir_exchange_leaves(exchange, p));
             for (int t = 0; !is_exchanged && t < T; t++)
                 kernels->add(x + t * D + begin, y + t * D + begin, (end < D ? end : D) - begin);
         }
@@ -254,9 +306,9 @@ static void multiply_qkv(const choir_forward *f, int64_t layer, const choir_rows
     for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
         const choir_share_qkv share = choir_share_qkv_of(&owner, &w->q, &w->k, &w->v, S);
         for (choir_share_qkv taken; choir_share_qkv_take(&owner, &share, chunk, &taken);) {
-            choir_rows_multiply(a, kernels, T, f->q, w->q.rows, &w->q, taken.q, NULL);
-            choir_rows_multiply(a, kernels, T, f->k, w->k.rows, &w->k, taken.k, NULL);
-            choir_rows_multiply(a, kernels, T, f->v, w->v.rows, &w->v, taken.v, NULL);
+            choir_rows_multiply(a, kernels, rows, f->q, w->q.rows, &w->q, taken.q, NULL);
+            choir_rows_multiply(a, kernels, rows, f->k, w->k.rows, &w->k, taken.k, NULL);
+            choir_rows_multiply(a, kernels, rows, f->v, w->v.rows, &w->v, taken.v, NULL);
             choir_phase_end(team->clock, CHOIR_PHASE_QKV);
             if (T > CHOIR_FEW_ROWS)
                 continue;
@@ -272,13 +324,15 @@ static void attention_half(const choir_forward *f, int64_t layer, float *x, cons
 {
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const int T = f->n_rows;
-    const norm n = {.x = x,
-                    .weight = w->attn_norm,
-                    .T = T,
-                    .is_projection = true,
-                    .wants_blocks = choir_rows_are_blocks_for(&w->q) ||
-                                    choir_rows_are_blocks_for(&w->k) ||
-                                    choir_rows_are_blocks_for(&w->v)};
+    const norm n = {
+        .x = x,
+        .weight = w->attn_norm,
+        .T = T,
+        .is_projection = true,
+        .wants_blocks = choir_rows_are_blocks_for(&w->q) || choir_rows_are_blocks_for(&w->k) ||
+                        choir_rows_are_blocks_for(&w->v),
+        .wants_floats = choir_rows_are_floats_for(&w->q) || choir_rows_are_floats_for(&w->k) ||
+                        choir_rows_are_floats_for(&w->v)};
     const choir_rows a = norm_rows(f, &n, team);
     multiply_qkv(f, layer, &a, team);
     if (T > CHOIR_FEW_ROWS) {
@@ -295,31 +349,50 @@ static void attention_half(const choir_forward *f, int64_t layer, float *x, cons
                      CHOIR_PHASE_ATTN_OUTPUT, team);
 }
 
-/* quantize(silu(gate) * up) with gate, up = W a; ends with a barrier. */
-static void multiply_gate_and_up(const choir_forward *f, const choir_layer_weights *w,
-                                 const choir_rows *a, const choir_team *team)
+/*
+ * Some columns of silu(gate) * up with gate, up = W a, and quantized. A panel at a time, whose
+ * gates and ups stay in the cache: whole rows of them are a power of two apart in most models, so
+ * that lines of the same columns would push each other out.
+ */
+static void multiply_chunk(const choir_forward *f, const choir_layer_weights *w,
+                           const choir_rows *a, choir_share_ff taken, const choir_team *team)
 {
     const choir_kernels *kernels = f->parts.kernels;
     const choir_rows *h = &f->activated;
-    const int T = f->n_rows;
-    const int64_t chunk = choir_share_chunk(team, &w->gate, T);
+    const own_room *own = &f->own[team->thread];
     const bool wants_blocks = choir_rows_are_blocks_for(&w->down);
+    const int64_t n = choir_range_size(taken.blocks) * CHOIR_BLOCK_COLUMNS;
+    const choir_range all = {0, f->n_rows}, groups = {0, choir_range_size(taken.groups)};
+    const choir_matrix gate = choir_matrix_part(&w->gate, taken.groups.begin, taken.groups.end);
+    const choir_matrix up = choir_matrix_part(&w->up, taken.groups.begin, taken.groups.end);
+    const int64_t panel = choir_panel_tokens(a->cols / CHOIR_BLOCK_COLUMNS);
+    for (int64_t number = 0; number * panel < f->n_rows; number++) {
+        const choir_range rows = choir_range_part(all, number, panel);
+        choir_rows_multiply(a, kernels, rows, own->gate, n, &gate, groups, NULL);
+        choir_rows_multiply(a, kernels, rows, own->up, n, &up, groups, NULL);
+        choir_phase_end(team->clock, CHOIR_PHASE_GATE_UP);
+        for (int64_t t = rows.begin; t < rows.end; t++) {
+            const int64_t at = (t - rows.begin) * n;
+            float *row = own->gate + at;
+            if (!wants_blocks)
+                row = h->f32 + t * h->cols + taken.blocks.begin * CHOIR_BLOCK_COLUMNS;
+            kernels->swiglu(row, own->gate + at, own->up + at, n);
+            if (wants_blocks)
+                choir_rows_quantize(h, kernels, f->n_rows, (int)t, taken.blocks, row);
+        }
+        choir_phase_end(team->clock, CHOIR_PHASE_SWIGLU);
+    }
+}
+
+/* All columns; ends with a barrier. */
+static void multiply_gate_and_up(const choir_forward *f, const choir_layer_weights *w,
+                                 const choir_rows *a, const choir_team *team)
+{
+    const int64_t chunk = choir_share_chunk(team, &w->gate, f->n_rows);
     for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
         const choir_share_ff share = choir_share_ff_of(&owner, &w->gate);
-        for (choir_share_ff taken; choir_share_ff_take(&owner, &share, chunk, &taken);) {
-            const int64_t begin = taken.blocks.begin * CHOIR_BLOCK_COLUMNS;
-            const int64_t n_columns = choir_range_size(taken.blocks) * CHOIR_BLOCK_COLUMNS;
-            choir_rows_multiply(a, kernels, T, h->f32, h->cols, &w->gate, taken.groups, NULL);
-            choir_rows_multiply(a, kernels, T, f->up, h->cols, &w->up, taken.groups, NULL);
-            choir_phase_end(team->clock, CHOIR_PHASE_GATE_UP);
-            for (int t = 0; t < T; t++) {
-                float *row = h->f32 + t * h->cols + begin;
-                kernels->swiglu(row, row, f->up + t * h->cols + begin, n_columns);
-                if (wants_blocks)
-                    choir_rows_quantize(h, kernels, T, t, taken.blocks);
-            }
-            choir_phase_end(team->clock, CHOIR_PHASE_SWIGLU);
-        }
+        for (choir_share_ff taken; choir_share_ff_take(&owner, &share, chunk, &taken);)
+            multiply_chunk(f, w, a, taken, team);
     }
     choir_team_wait(team, CHOIR_PHASE_SWIGLU);
 }
@@ -327,11 +400,12 @@ static void multiply_gate_and_up(const choir_forward *f, const choir_layer_weigh
 static void ff_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
 {
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
-    const norm n = {.x = x,
-                    .weight = w->ffn_norm,
-                    .T = f->n_rows,
-                    .wants_blocks =
-                        choir_rows_are_blocks_for(&w->gate) || choir_rows_are_blocks_for(&w->up)};
+    const norm n = {
+        .x = x,
+        .weight = w->ffn_norm,
+        .T = f->n_rows,
+        .wants_blocks = choir_rows_are_blocks_for(&w->gate) || choir_rows_are_blocks_for(&w->up),
+        .wants_floats = choir_rows_are_floats_for(&w->gate) || choir_rows_are_floats_for(&w->up)};
     const choir_rows a = norm_rows(f, &n, team);
     multiply_gate_and_up(f, w, &a, team);
     multiply_and_add(f, f->ff_exchange, &w->down, &f->activated, x, f->n_rows, CHOIR_PHASE_DOWN,
@@ -378,15 +452,16 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
                          .weight = weights->output_norm,
                          .T = n,
                          .is_projection = true,
-                         .wants_blocks = choir_rows_are_blocks_for(&weights->output)};
+                         .wants_blocks = choir_rows_are_blocks_for(&weights->output),
+                         .wants_floats = choir_rows_are_floats_for(&weights->output)};
     assert(n <= CHOIR_LOGITS_ROWS);
     const choir_rows a = norm_rows(f, &wanted, team);
     const int64_t chunk = choir_share_chunk(team, &weights->output, n);
     for (choir_team owner = choir_deal_begin(team); choir_deal_next(team, &owner);) {
         const choir_range share = choir_share_groups(&owner, &weights->output);
         for (choir_range groups; choir_deal_take(&owner, share, chunk, &groups);)
-            choir_rows_multiply(&a, f->parts.kernels, n, logits, weights->output.rows,
-                                &weights->output, groups, NULL);
+            choir_rows_multiply(&a, f->parts.kernels, (choir_range){0, n}, logits,
+                                weights->output.rows, &weights->output, groups, NULL);
     }
     choir_team_wait(team, CHOIR_PHASE_LOGITS);
 }

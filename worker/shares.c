@@ -117,12 +117,25 @@ choir_share_ff choir_share_ff_of(const choir_team *team, const choir_matrix *gat
     return ff_of_blocks(choir_team_share(team, gate->rows / CHOIR_BLOCK_COLUMNS));
 }
 
+/* Blocks of a chunk of both matrices. */
+static int64_t ff_blocks(int64_t chunk)
+{
+    return choir_ceil_div(chunk, 2 * BLOCK_GROUPS);
+}
+
+int64_t choir_share_ff_columns(const choir_matrix *gate, int n_threads)
+{
+    const choir_team team = {.n_threads = n_threads};
+    const int64_t few = choir_share_chunk(&team, gate, 1);
+    const int64_t many = choir_share_chunk(&team, gate, CHOIR_FEW_ROWS + 1);
+    return ff_blocks(few > many ? few : many) * CHOIR_BLOCK_COLUMNS;
+}
+
 bool choir_share_ff_take(const choir_team *owner, const choir_share_ff *share, int64_t chunk,
                          choir_share_ff *taken)
 {
     choir_range blocks;
-    const int64_t n_blocks = choir_ceil_div(chunk, 2 * BLOCK_GROUPS);
-    const bool is_left = choir_deal_take(owner, share->blocks, n_blocks, &blocks);
+    const bool is_left = choir_deal_take(owner, share->blocks, ff_blocks(chunk), &blocks);
     *taken = ff_of_blocks(blocks);
     return is_left;
 }

@@ -46,6 +46,8 @@ typedef struct choir_share_ff {
     choir_range blocks; /* of 32 columns */
 } choir_share_ff;
 choir_share_ff choir_share_ff_of(const choir_team *team, const choir_matrix *gate);
+/* The most columns that one call of the next function gives, whatever T. */
+int64_t choir_share_ff_columns(const choir_matrix *gate, int n_threads);
 /* The next columns of the owner's share, from up to `chunk` groups of both (but a whole block). */
 bool choir_share_ff_take(const choir_team *owner, const choir_share_ff *share, int64_t chunk,
                          choir_share_ff *taken);

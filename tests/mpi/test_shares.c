@@ -136,29 +136,38 @@ static void check_columns(const choir_share_ff *share)
     assert_int_equal(share->groups.end * CHOIR_GROUP_ROWS, share->blocks.end * CHOIR_BLOCK_COLUMNS);
 }
 
+/* All columns once, in chunks that T rows take. */
+static void check_gate_and_up(int64_t n_blocks, int n_threads, int T)
+{
+    const choir_matrix gate = matrix_of(CHOIR_Q4_0, n_blocks * CHOIR_BLOCK_COLUMNS);
+    int64_t end = 0;
+    choir_threads *threads;
+    assert_int_equal(choir_threads_create(n_threads, &threads), CHOIR_OK);
+    for (int thread = 0; thread < n_threads; thread++) {
+        const choir_team team = team_of(threads, thread);
+        const choir_share_ff share = choir_share_ff_of(&team, &gate);
+        const int64_t chunk = choir_share_chunk(&team, &gate, T);
+        check_columns(&share);
+        assert_int_equal(share.blocks.begin, end);
+        for (choir_share_ff taken; choir_share_ff_take(&team, &share, chunk, &taken);) {
+            const int64_t n = choir_range_size(taken.blocks);
+            assert_in_range(n * CHOIR_BLOCK_COLUMNS, 1, choir_share_ff_columns(&gate, n_threads));
+            follow(taken.blocks, &end);
+            check_columns(&taken);
+        }
+        assert_int_equal(share.blocks.end, end);
+    }
+    assert_int_equal(end, n_blocks);
+    choir_threads_destroy(&threads);
+}
+
 static void gate_and_up_share_columns(void **state)
 {
     (void)state;
-    for (int64_t n_blocks = 0; n_blocks <= 20; n_blocks++)
+    for (int64_t n_blocks = 0; n_blocks <= 100; n_blocks++)
         for (int n_threads = 1; n_threads <= MOST_THREADS; n_threads++) {
-            const choir_matrix gate = matrix_of(CHOIR_Q4_0, n_blocks * CHOIR_BLOCK_COLUMNS);
-            int64_t end = 0;
-            choir_threads *threads;
-            assert_int_equal(choir_threads_create(n_threads, &threads), CHOIR_OK);
-            for (int thread = 0; thread < n_threads; thread++) {
-                const choir_team team = team_of(threads, thread);
-                const choir_share_ff share = choir_share_ff_of(&team, &gate);
-                check_columns(&share);
-                assert_int_equal(share.blocks.begin, end);
-                for (choir_share_ff taken; choir_share_ff_take(&team, &share, 6, &taken);) {
-                    assert_true(choir_range_size(taken.blocks) > 0);
-                    follow(taken.blocks, &end);
-                    check_columns(&taken);
-                }
-                assert_int_equal(share.blocks.end, end);
-            }
-            assert_int_equal(end, n_blocks);
-            choir_threads_destroy(&threads);
+            check_gate_and_up(n_blocks, n_threads, 1);
+            check_gate_and_up(n_blocks, n_threads, CHOIR_FEW_ROWS + 1);
         }
 }
 
