@@ -106,6 +106,7 @@ static choir_json *limits_as_json(bench *b, int n_threads)
     choir_json *json = choir_json_make_object();
     choir_json_set_integer(json, "threads", n_threads);
     choir_json_set_real(json, "read_gbs", choir_limits_read(b->limits, n_threads) * 1e-9);
+    choir_json_set_real(json, "read_mean_gbs", choir_limits_read_mean(b->limits, n_threads) * 1e-9);
     for (int l = 0; l < b->n_levels; l++) {
         const choir_level level = b->levels[l]->level;
         choir_json *peaks = choir_json_make_object();

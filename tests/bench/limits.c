@@ -11,7 +11,7 @@ struct choir_limits {
     choir_bench_effort effort;
     size_t read_bytes;
     void *region;
-    double read[CHOIR_LIMITS_THREADS + 1]; /* 0: not measured yet */
+    choir_bench_time read[CHOIR_LIMITS_THREADS + 1]; /* seconds of a pass; 0: not measured yet */
     double peak[CHOIR_LEVEL_COUNT][CHOIR_PEAK_COUNT][CHOIR_LIMITS_THREADS + 1];
 };
 
@@ -61,13 +61,22 @@ static void read_share(const void *context, int64_t iteration, int thread, int n
         ->read((const uint8_t *)limits->region + (size_t)thread * share, share);
 }
 
+static const choir_bench_time *measure_read(choir_limits *limits, int n_threads)
+{
+    choir_bench_time *time = &limits->read[n_threads];
+    if (time->best == 0.0)
+        *time = choir_bench_measure(read_share, limits, n_threads, &limits->effort);
+    return time;
+}
+
 double choir_limits_read(choir_limits *limits, int n_threads)
 {
-    double *rate = &limits->read[n_threads];
-    if (*rate == 0.0)
-        *rate = (double)limits->read_bytes /
-                choir_bench_measure(read_share, limits, n_threads, &limits->effort).best;
-    return *rate;
+    return (double)limits->read_bytes / measure_read(limits, n_threads)->best;
+}
+
+double choir_limits_read_mean(choir_limits *limits, int n_threads)
+{
+    return (double)limits->read_bytes / measure_read(limits, n_threads)->mean;
 }
 
 enum { STEPS = 1000 };

@@ -19,6 +19,8 @@ enum { CHOIR_LIMITS_THREADS = 64 };
 
 /* Bytes a second that n_threads <= CHOIR_LIMITS_THREADS threads read together. */
 double choir_limits_read(choir_limits *limits, int n_threads);
+/* The same over all samples, for comparisons with what is a mean over seconds itself. */
+double choir_limits_read_mean(choir_limits *limits, int n_threads);
 /* Multiply-adds a second between the registers of n_threads threads; 0: the level has no peak. */
 double choir_limits_peak(choir_limits *limits, choir_level level, choir_peak_kind kind,
                          int n_threads);

@@ -23,15 +23,17 @@ peers = load_peers()
 OPTIONS = types.SimpleNamespace(threads=[1, 2], tests=["pp512", "tg64", "batch32", "q15"])
 
 
+READ = {1: 20e9, 2: 40e9}
+
+
 def results_of(llama, choir, level="avx512"):
     """Three samples around each speed of {(model, test, threads): speed}; the middle one is the speed."""
     results = peers.Results()
-    results.read = {1: [20e9, 10e9, 90e9], 2: [40e9]}
     for who, speeds, facts in (("llama", llama, {"weights_bytes": 1e9}),
                                ("choir", choir, {"level": level, "activations": "q8"})):
         for (model, test, threads), speed in speeds.items():
             for sample in (speed * 3, speed, speed / 9):
-                results.add(who, model, threads, ({test: sample}, facts))
+                results.add(who, model, threads, ({test: sample}, facts), READ[threads])
     return results
 
 
@@ -58,6 +60,25 @@ def test_shares_of_the_bandwidth():
     assert not value_of(rows, "decode 1b-Q8_0 against")[2], "1.13 and 0.85 of the bandwidth: neither will do"
     results = results_of({("1b-Q8_0", "tg64", 2): 35.0}, {("1b-Q8_0", "tg64", 2): 36.0})
     assert value_of(peers.figures(results, OPTIONS), "decode 1b-Q8_0 against")[2], "0.9 of the bandwidth is enough"
+
+
+def test_shares_follow_the_bandwidth_of_their_own_minute():
+    results = results_of({("1b-Q8_0", "tg64", 2): 20.0}, {})
+    for speed, read in ((10.0, 20e9), (30.0, 40e9), (60.0, 60e9)):  # 0.5, 0.75 and 1.0 of it
+        results.add("choir", "1b-Q8_0", 2, ({"tg64": speed}, {"level": "avx2", "activations": "q8"}), read)
+    assert value_of(peers.figures(results, OPTIONS), "decode 1b-Q8_0, 2 threads") == (0.85, 0.75, False)
+
+
+def test_the_bandwidth_around_a_measurement():
+    results, samples = peers.Results(), iter(((10e9, "cpu"), (30e9, "cpu"), (20e9, "cpu")))
+    original, peers.measure_read = peers.measure_read, lambda threads: next(samples)
+    try:
+        bandwidth = peers.Bandwidth(results, 2)
+        assert bandwidth.around(lambda: "first") == ("first", 20e9)
+        assert bandwidth.around(lambda: "second") == ("second", 25e9)
+    finally:
+        peers.measure_read = original
+    assert results.read == {2: [10e9, 30e9, 20e9]} and results.read_median(2) == 20e9 and results.cpu == "cpu"
 
 
 def test_bars_by_level():

@@ -61,12 +61,14 @@ choir_bench_time choir_bench_measure(choir_bench_body body, const void *context,
         /* Straight to the goal once a sample is long enough to tell the rate. */
         n = us * 8 < goal ? n * 2 : (int64_t)((double)n * goal / us) + 1;
     }
-    double seconds[CHOIR_BENCH_SAMPLES];
+    double seconds[CHOIR_BENCH_SAMPLES], sum = 0;
     for (int s = 0; s < effort->n_samples; s++) {
         seconds[s] =
             run_us(body, context, n_threads, first, n, effort->is_cpu_time) * 1e-6 / (double)n;
+        sum += seconds[s];
         first += n;
     }
     const double median = choir_bench_median(seconds, effort->n_samples);
-    return (choir_bench_time){median, seconds[0], seconds[effort->n_samples - 1]};
+    return (choir_bench_time){median, seconds[0], seconds[effort->n_samples - 1],
+                              sum / effort->n_samples};
 }

@@ -25,7 +25,7 @@ enum { CHOIR_BENCH_SAMPLES = 101 };
 
 /* Seconds per iteration. */
 typedef struct choir_bench_time {
-    double median, best, worst;
+    double median, best, worst, mean;
 } choir_bench_time;
 
 /*
