@@ -18,9 +18,9 @@
  * 2,048 columns in the cache (EPYC of Zen 3; build/bench/kernels --op linear --sweep). Of signed
  * weights more is lost by storing them than by taking them apart again.
  *
- * With one thread and weights out of memory, asking 2 KiB ahead read 0.88 to 0.93 of what a loop of
- * loads did (Q4_0, Q8_0, Q4_K, Q6_K of one token), 4 KiB 0.80 to 0.87, 1 KiB 0.82 to 0.91; on
- * AVX-512 (Zen 4) 4 KiB was best.
+ * With weights out of memory, asking 1.5 KiB ahead read 0.88 of what a loop of loads did (Q4_0 and
+ * Q8_0 of one token, one thread and two; 25 passes over 512 MiB in turn), 2 KiB 0.84 to 0.88, 0.75
+ * KiB 0.81 to 0.94, 2.5 KiB 0.83 to 0.86; on AVX-512 (Zen 4) 4 KiB was best.
  *
  * The other levels' cells_<level>.h define the same functions.
  */
@@ -45,7 +45,7 @@ enum {
     CELLS_START_LATE = 1,    /* sums of 32 bits begin when those of 16 are done */
     CELLS_HAVE_SIZES = 1,    /* whether cells_dot_signed() takes cells_size() too */
     CELLS_SIGNED_OFFSET = 0, /* what cells_from_signed() adds */
-    CELLS_PREFETCH_BYTES = 2048, /* how far ahead weights are asked for */
+    CELLS_PREFETCH_BYTES = 1536, /* how far ahead weights are asked for */
 };
 
 typedef struct cells {
