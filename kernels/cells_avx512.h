@@ -164,9 +164,9 @@ CHOIR_INLINE void cells_dot_signed(counts *sums, const cells w[][8], const cells
  * As floats, which multiply four times as fast as int32: a half's product is at most 16 * 32 * 127
  * once its offset is taken away, its scale 128, so both halves together stay below 2^24 and exact.
  */
-CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scales *by,
-                                   const int highest, const int offset_bits, const plane x,
-                                   const int n_groups, const int n)
+CHOIR_INLINE void cells_dot_scaled_lanes(lanes *products, const cells w[][8], const scales *by,
+                                         const int highest, const int offset_bits, const plane x,
+                                         const int n_groups, const int n)
 {
     counts halves[2][CELLS_SUMS];
     (void)highest;
@@ -185,9 +185,19 @@ CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scale
     CHOIR_UNROLL
     for (int i = 0; i < n * n_groups; i++) {
         lanes scaled = lanes_mul(by[i / n].half[1], counts_to_lanes(halves[1][i]));
-        scaled = lanes_fma(by[i / n].half[0], counts_to_lanes(halves[0][i]), scaled);
-        sums[i] = counts_add(sums[i], _mm512_cvtps_epi32(scaled));
+        products[i] = lanes_fma(by[i / n].half[0], counts_to_lanes(halves[0][i]), scaled);
     }
+}
+
+CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scales *by,
+                                   const int highest, const int offset_bits, const plane x,
+                                   const int n_groups, const int n)
+{
+    lanes products[CELLS_SUMS];
+    cells_dot_scaled_lanes(products, w, by, highest, offset_bits, x, n_groups, n);
+    CHOIR_UNROLL
+    for (int i = 0; i < n * n_groups; i++)
+        sums[i] = counts_add(sums[i], _mm512_cvtps_epi32(products[i]));
 }
 
 #endif
