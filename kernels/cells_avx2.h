@@ -256,20 +256,7 @@ CHOIR_INLINE void cells_dot_scaled(counts *sums, const cells w[][8], const scale
     }
 }
 
-/* The same products as floats, which hold them exactly, for activations of one plane. */
-CHOIR_INLINE void cells_dot_scaled_lanes(lanes *products, const cells w[][8], const scales *by,
-                                         const int highest, const int offset_bits, const plane x,
-                                         const int n_groups, const int n)
-{
-    counts sums[CELLS_SUMS];
-    CHOIR_UNROLL
-    for (int i = 0; i < n * n_groups; i++)
-        sums[i] = counts_set(0);
-    cells_dot_scaled(sums, w, by, highest, offset_bits, x, n_groups, n);
-    CHOIR_UNROLL
-    for (int i = 0; i < n * n_groups; i++)
-        products[i] = counts_to_lanes(sums[i]);
-}
+#include "kernels/cells_scaled.inc"
 
 /*
  * The same of weights from cells_from_signed(). The weight's sign goes over to the activation;
