@@ -14,7 +14,7 @@
 /* What a thread works in alone. */
 typedef struct own_room {
     choir_rows normed; /* [CHOIR_FEW_ROWS][D] of few rows */
-    float *gate, *up;  /* [a panel's rows][columns of a chunk], of many */
+    float *gate, *up;  /* [a panel's rows][columns of a chunk] */
 } own_room;
 
 struct choir_forward {
@@ -225,7 +225,7 @@ typedef struct norm {
     const float *weight;
     int T;
     bool is_projection; /* for q, k, v or the vocabulary matrix */
-    bool wants_blocks, wants_floats;
+    bool wants_blocks;
 } norm;
 
 /*
@@ -241,7 +241,7 @@ static choir_rows norm_rows(const choir_forward *f, const norm *n, const choir_t
     a.is_q15 = choir_activations_is_q15(f->parts.activations, n->is_projection);
     const choir_range mine = is_few ? (choir_range){0, n->T} : choir_team_share(team, n->T);
     for (int64_t t = mine.begin; t < mine.end; t++) {
-        float *row = n->wants_floats ? a.f32 + t * D : own->f32;
+        float *row = a.f32 ? a.f32 + t * D : own->f32; /* in the cache if only blocks are wanted */
         f->parts.kernels->rms_norm(row, n->x + (n->rows ? n->rows[t] : t) * D, n->weight, D,
                                    f->h->rms_eps);
         if (n->wants_blocks)
@@ -324,15 +324,13 @@ static void attention_half(const choir_forward *f, int64_t layer, float *x, cons
 {
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
     const int T = f->n_rows;
-    const norm n = {
-        .x = x,
-        .weight = w->attn_norm,
-        .T = T,
-        .is_projection = true,
-        .wants_blocks = choir_rows_are_blocks_for(&w->q) || choir_rows_are_blocks_for(&w->k) ||
-                        choir_rows_are_blocks_for(&w->v),
-        .wants_floats = choir_rows_are_floats_for(&w->q) || choir_rows_are_floats_for(&w->k) ||
-                        choir_rows_are_floats_for(&w->v)};
+    const norm n = {.x = x,
+                    .weight = w->attn_norm,
+                    .T = T,
+                    .is_projection = true,
+                    .wants_blocks = choir_rows_are_blocks_for(&w->q) ||
+                                    choir_rows_are_blocks_for(&w->k) ||
+                                    choir_rows_are_blocks_for(&w->v)};
     const choir_rows a = norm_rows(f, &n, team);
     multiply_qkv(f, layer, &a, team);
     if (T > CHOIR_FEW_ROWS) {
@@ -400,12 +398,11 @@ static void multiply_gate_and_up(const choir_forward *f, const choir_layer_weigh
 static void ff_half(const choir_forward *f, int64_t layer, float *x, const choir_team *team)
 {
     const choir_layer_weights *w = &f->parts.weights->layers[layer];
-    const norm n = {
-        .x = x,
-        .weight = w->ffn_norm,
-        .T = f->n_rows,
-        .wants_blocks = choir_rows_are_blocks_for(&w->gate) || choir_rows_are_blocks_for(&w->up),
-        .wants_floats = choir_rows_are_floats_for(&w->gate) || choir_rows_are_floats_for(&w->up)};
+    const norm n = {.x = x,
+                    .weight = w->ffn_norm,
+                    .T = f->n_rows,
+                    .wants_blocks =
+                        choir_rows_are_blocks_for(&w->gate) || choir_rows_are_blocks_for(&w->up)};
     const choir_rows a = norm_rows(f, &n, team);
     multiply_gate_and_up(f, w, &a, team);
     multiply_and_add(f, f->ff_exchange, &w->down, &f->activated, x, f->n_rows, CHOIR_PHASE_DOWN,
@@ -452,8 +449,7 @@ void choir_forward_logits(choir_forward *forward, const float *x, const int32_t 
                          .weight = weights->output_norm,
                          .T = n,
                          .is_projection = true,
-                         .wants_blocks = choir_rows_are_blocks_for(&weights->output),
-                         .wants_floats = choir_rows_are_floats_for(&weights->output)};
+                         .wants_blocks = choir_rows_are_blocks_for(&weights->output)};
     assert(n <= CHOIR_LOGITS_ROWS);
     const choir_rows a = norm_rows(f, &wanted, team);
     const int64_t chunk = choir_share_chunk(team, &weights->output, n);
