@@ -70,15 +70,18 @@ def test_shares_follow_the_bandwidth_of_their_own_minute():
 
 
 def test_the_bandwidth_around_a_measurement():
-    results, samples = peers.Results(), iter(((10e9, "cpu"), (30e9, "cpu"), (20e9, "cpu")))
+    results, samples = peers.Results(), iter((rate, "cpu") for rate in (10e9, 30e9, 20e9, 50e9, 60e9))
     original, peers.measure_read = peers.measure_read, lambda threads: next(samples)
     try:
         bandwidth = peers.Bandwidth(results, 2)
         assert bandwidth.around(lambda: "first") == ("first", 20e9)
         assert bandwidth.around(lambda: "second") == ("second", 25e9)
+        assert results.read == {2: [10e9, 30e9, 20e9]}, "what is just measured serves both"
+        assert results.read_median(2) == 20e9 and results.cpu == "cpu"
+        bandwidth.last = None
+        assert bandwidth.around(lambda: "later") == ("later", 55e9)
     finally:
         peers.measure_read = original
-    assert results.read == {2: [10e9, 30e9, 20e9]} and results.read_median(2) == 20e9 and results.cpu == "cpu"
 
 
 def test_bars_by_level():
